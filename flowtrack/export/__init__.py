@@ -1,0 +1,1 @@
+"""From PyTorch to verified ONNX graphs."""

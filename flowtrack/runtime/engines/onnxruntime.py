@@ -1,0 +1,132 @@
+"""ONNX Runtime on CPUs and GPUs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flowtrack.errors import DependencyError, EngineError
+from flowtrack.runtime.engines.base import Array, Engine, TensorSpec
+
+_DTYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+    "tensor(bool)": np.bool_,
+}
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+"""ONNX Runtime's execution provider for each device name."""
+
+_ERRORS_ONLY = 3  # ONNX Runtime's log severity; its warnings about foreign graphs flood a terminal
+
+
+def installed_distributions() -> list[str]:
+    """Which of the distributions that install the module `onnxruntime` are present."""
+    names = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml")
+    found = []
+    for name in names:
+        try:
+            importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        found.append(name)
+    return found
+
+
+def import_onnxruntime() -> Any:
+    """The module `onnxruntime`, after making sure that exactly one distribution provides it.
+
+    Raises:
+        DependencyError: it is missing, or two distributions overwrite each other.
+    """
+    found = installed_distributions()
+    if len(found) > 1:
+        raise DependencyError(
+            f"{' and '.join(found)} are both installed and overwrite each other's files; keep one: "
+            f"pip uninstall -y {' '.join(found)} && pip install 'flowtrack[gpu]' "
+            "(or 'flowtrack[cpu]' on a machine without an NVIDIA GPU)"
+        )
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise DependencyError(
+            "onnxruntime is not installed; pip install 'flowtrack[cpu]', or 'flowtrack[gpu]' on a "
+            "machine with an NVIDIA GPU"
+        )
+    import onnxruntime
+
+    return onnxruntime
+
+
+class OnnxRuntimeEngine(Engine):
+    """A graph loaded into an ONNX Runtime session."""
+
+    def __init__(self, session: Any, device: str) -> None:
+        """Wrap a session; `open_onnxruntime` makes one."""
+        self._session = session
+        self.device = device
+        self.inputs = tuple(_spec(node) for node in session.get_inputs())
+        self.outputs = tuple(_spec(node) for node in session.get_outputs())
+        self._output_names = [spec.name for spec in self.outputs]
+
+    def _run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        try:
+            values = self._session.run(self._output_names, dict(feeds))
+        except Exception as error:
+            raise EngineError(f"ONNX Runtime failed on {self.device}: {error}") from error
+        return dict(zip(self._output_names, values, strict=True))
+
+
+def _spec(node: Any) -> TensorSpec:
+    if node.type not in _DTYPES:
+        raise EngineError(f"tensor {node.name!r} is {node.type}, expected one of {list(_DTYPES)}")
+    return TensorSpec(node.name, np.dtype(_DTYPES[node.type]), tuple(node.shape))
+
+
+def open_onnxruntime(model: Path | bytes, device: str = "cpu", threads: int = 0) -> Engine:
+    """Load an ONNX graph into ONNX Runtime.
+
+    Args:
+        model: path or bytes of the graph.
+        device: a key of `PROVIDERS`.
+        threads: CPU threads of one run; 0 lets ONNX Runtime choose.
+
+    Raises:
+        DependencyError: ONNX Runtime is missing or doubled.
+        EngineError: the graph cannot be loaded, or the device is not available.
+    """
+    ort = import_onnxruntime()
+    provider = PROVIDERS[device]
+    if provider not in ort.get_available_providers():
+        raise EngineError(
+            f"device {device!r} is not available: this ONNX Runtime offers "
+            f"{', '.join(ort.get_available_providers())}; pip install 'flowtrack[gpu]' for CUDA"
+        )
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = _ERRORS_ONLY
+    providers = [provider] if device == "cpu" else [provider, PROVIDERS["cpu"]]
+    source = model if isinstance(model, bytes) else str(model)
+    name = "graph" if isinstance(model, bytes) else str(model)
+    try:
+        session = ort.InferenceSession(source, sess_options=options, providers=providers)
+    except Exception as error:
+        raise EngineError(f"ONNX Runtime cannot load {name}: {error}") from error
+    if session.get_providers()[0] != provider:
+        raise EngineError(
+            f"ONNX Runtime could not start {provider} for {name} and fell back to "
+            f"{session.get_providers()[0]}; run `flowtrack doctor` to see what is missing"
+        )
+    return OnnxRuntimeEngine(session, f"ONNX Runtime {ort.__version__}, {provider}")

@@ -1,0 +1,284 @@
+"""The manifest of a bundle: what each network is, how to feed it and how to read it.
+
+These dataclasses are the one owner of the format: the reader, the writer and the published JSON
+Schema (docs/manifest.schema.json) follow from them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+from flowtrack.errors import BundleError, OptionError
+from flowtrack.runtime.schema import json_schema, read_dataclass
+from flowtrack.skeleton import skeleton_named
+from flowtrack.tracker.options import TrackerOptions
+
+SCHEMA_VERSION = 1
+
+DetectorDecode = Literal["boxes", "yolox", "rcnn"]
+PoseDecode = Literal["keypoints", "heatmap", "simcc"]
+FlowDecode = Literal["flow", "dis"]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How pictures are fed to a network.
+
+    A pixel p (0..255) of a channel enters as (p * scale - mean) / std.
+
+    Attributes:
+        names: the graph's image inputs; two (previous, current) for optical flow.
+        dtype: element type that the graph takes.
+        layout: NHWC or NCHW.
+        color: channel order that the graph expects.
+        scale, mean, std: normalisation outside the graph; the defaults leave pixels as they are.
+        batch: the batch size that the graph is fixed to; None where it is free.
+        height, width: the input size in pixels; None where it is free.
+    """
+
+    names: tuple[str, ...]
+    dtype: Literal["uint8", "float32", "float16"] = "uint8"
+    layout: Literal["nhwc", "nchw"] = "nhwc"
+    color: Literal["rgb", "bgr"] = "rgb"
+    scale: float = 1.0
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    batch: int | None = None
+    height: int | None = None
+    width: int | None = None
+
+
+@dataclass(frozen=True)
+class NetworkFile:
+    """An ONNX file of the bundle.
+
+    Attributes:
+        path: POSIX path inside the bundle.
+        sha256: of the file's bytes, 64 hexadecimal digits.
+        input: how it is fed.
+        precision: of the weights and activations.
+        parity: how the graph was verified and what came out; None where nothing was compared
+            (a network from elsewhere has no original to compare with).
+        source: where the network came from, as free text entries.
+    """
+
+    path: str
+    sha256: str
+    input: InputSpec
+    precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
+    parity: dict[str, Any] | None = None
+    source: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """How a frame is fitted into the detector's input without distortion.
+
+    Attributes:
+        anchor: where the picture lies: `top-left`, or `center` with padding on both sides.
+        fill: grey value of the padding.
+    """
+
+    anchor: Literal["top-left", "center"] = "top-left"
+    fill: int = 114
+
+
+@dataclass(frozen=True)
+class DetectorSpec:
+    """The person detector.
+
+    Attributes:
+        file: the graph and how it is fed.
+        decode: `boxes`: sorted boxes (N, M, 4) in input pixels and scores (N, M); `yolox`: raw
+            YOLOX predictions (N, A, 5 + classes); `rcnn`: boxes, labels, scores of one picture.
+        letterbox: how a frame is fitted in; None stretches it.
+        person_class: class index (`yolox`) or label (`rcnn`) of people; None takes the
+            usual one of COCO-trained networks, 0 or 1.
+        strides: of the prediction grids (`yolox`).
+        score_floor: boxes scored below leave the detector never; the tracker drops more.
+        nms_iou: IoU above which two detections are one (`yolox`).
+        max_boxes: the best so many boxes of a frame are kept.
+    """
+
+    file: NetworkFile
+    decode: DetectorDecode
+    letterbox: Letterbox | None = field(default_factory=Letterbox)
+    person_class: int | None = None
+    strides: tuple[int, ...] = (8, 16, 32)
+    score_floor: float = 0.05
+    nms_iou: float = 0.65
+    max_boxes: int = 300
+
+
+@dataclass(frozen=True)
+class PoseSpec:
+    """The single-person pose network.
+
+    Attributes:
+        file: the graph and how it is fed.
+        decode: `keypoints`: (N, K, 3) x, y in crop pixels and score; `heatmap`: (N, K, h, w);
+            `simcc`: two classifications (N, K, w * r), (N, K, h * r).
+        offset: sub-cell rule of `heatmap`: `quarter` of the official code, `second` highest
+            response of the paper's words, or `none`.
+        flip_test: average with the mirrored crop (outside the graph: `heatmap` only).
+        box_padding: the box is enlarged so much before it is cropped.
+        simcc_ratio: bins per pixel of `simcc`.
+    """
+
+    file: NetworkFile
+    decode: PoseDecode
+    offset: Literal["quarter", "second", "none"] = "quarter"
+    flip_test: bool = False
+    box_padding: float = 1.25
+    simcc_ratio: float = 2.0
+
+
+@dataclass(frozen=True)
+class FlowSpec:
+    """The optical flow.
+
+    Attributes:
+        decode: `flow`: a network whose output is (dx, dy); `dis`: OpenCV's DIS, no network.
+        file: the graph and how it is fed; None for `dis`.
+        layout: of the output of `flow`: (N, 2, h, w) or (N, h, w, 2).
+        unit: of the output of `flow`: pixels of the input, or of the output's own grid.
+        max_side: a frame's longer side is reduced to this before the flow is computed, where the
+            size is free; None keeps the frame's size.
+        multiple: a free input size is rounded to a multiple of this.
+        preset: of `dis`.
+    """
+
+    decode: FlowDecode
+    file: NetworkFile | None = None
+    layout: Literal["nchw", "nhwc"] = "nchw"
+    unit: Literal["input", "grid"] = "input"
+    max_side: int | None = 512
+    multiple: int = 64
+    preset: Literal["ultrafast", "fast", "medium"] = "fast"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything about a bundle that is not inside its network files.
+
+    Attributes:
+        skeleton: name of the skeleton that the pose network predicts.
+        detector, pose, flow: the three parts; a bundle without flow tracks by boxes or poses.
+        tracker: options of the tracker; those not named keep their defaults.
+        schema_version: of this format.
+        made_by: program and version that wrote the bundle.
+        made_from: how it was made, as free entries (command, time, notes).
+    """
+
+    skeleton: str
+    detector: DetectorSpec
+    pose: PoseSpec
+    flow: FlowSpec | None = None
+    tracker: dict[str, Any] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+    made_by: str = ""
+    made_from: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.schema_version != SCHEMA_VERSION:
+            raise BundleError(
+                f"manifest has schema_version {self.schema_version}, this flowtrack reads "
+                f"{SCHEMA_VERSION}; update flowtrack or make the bundle again"
+            )
+        try:
+            skeleton_named(self.skeleton)
+        except OptionError as error:
+            raise BundleError(f"manifest.skeleton: {error}") from error
+        try:
+            TrackerOptions.from_dict(self.tracker)
+        except (OptionError, TypeError) as error:
+            raise BundleError(f"manifest.tracker: {error}") from error
+        for name, file in self.files().items():
+            _check_file(f"manifest.{name}.file", file, inputs=2 if name == "flow" else 1)
+        self._check_heads()
+
+    def _check_heads(self) -> None:
+        if self.pose.file.input.height is None or self.pose.file.input.width is None:
+            raise BundleError("manifest.pose.file.input has no height and width; a pose network "
+                              "needs a fixed input size")  # fmt: skip
+        if self.pose.flip_test and self.pose.decode != "heatmap":
+            raise BundleError(
+                f"manifest.pose.flip_test works on decode 'heatmap', not {self.pose.decode!r}; "
+                "export the graph with the flip test inside"
+            )
+        if self.pose.box_padding <= 0:
+            raise BundleError(f"manifest.pose.box_padding is {self.pose.box_padding}, expected > 0")
+        if self.flow is not None and (self.flow.file is None) != (self.flow.decode == "dis"):
+            have = "no file" if self.flow.file is None else "a file"
+            raise BundleError(f"manifest.flow has decode {self.flow.decode!r} and {have}")
+
+    def files(self) -> dict[str, NetworkFile]:
+        """The network files by part."""
+        files = {"detector": self.detector.file, "pose": self.pose.file}
+        if self.flow is not None and self.flow.file is not None:
+            files["flow"] = self.flow.file
+        return files
+
+    @property
+    def tracker_options(self) -> TrackerOptions:
+        """The tracker's options with defaults filled in."""
+        return TrackerOptions.from_dict(self.tracker)
+
+    def to_json(self) -> str:
+        """The manifest as JSON text."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @staticmethod
+    def from_json(text: str | bytes) -> Manifest:
+        """A manifest from JSON text.
+
+        Raises:
+            BundleError: the text is no JSON, or breaks a rule of the format; the message names
+                the entry.
+        """
+        try:
+            value = json.loads(text)
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise BundleError(f"manifest.json is not valid JSON: {error}") from error
+        return read_dataclass(Manifest, value, "manifest")
+
+
+def manifest_schema() -> dict[str, Any]:
+    """JSON Schema of manifest.json."""
+    return json_schema(Manifest, "flowtrack bundle manifest")
+
+
+def safe_member(path: str, where: str) -> PurePosixPath:
+    """`path` as a path that cannot leave the bundle.
+
+    Raises:
+        BundleError: it is absolute, climbs out, or is not a plain POSIX path.
+    """
+    member = PurePosixPath(path)
+    drive = re.match(r"^[A-Za-z]:", path)
+    if not path or member.is_absolute() or drive or "\\" in path or ".." in member.parts:
+        raise BundleError(
+            f"{where} is {path!r}; expected a relative path with forward slashes that stays "
+            "inside the bundle"
+        )
+    return member
+
+
+def _check_file(where: str, file: NetworkFile, inputs: int) -> None:
+    safe_member(file.path, f"{where}.path")
+    if not re.fullmatch(r"[0-9a-f]{64}", file.sha256):
+        raise BundleError(f"{where}.sha256 is {file.sha256!r}, expected 64 hexadecimal digits")
+    if len(file.input.names) != inputs:
+        raise BundleError(
+            f"{where}.input.names has {len(file.input.names)} names, expected {inputs}"
+        )
+    for name in ("batch", "height", "width"):
+        size = getattr(file.input, name)
+        if size is not None and size < 1:
+            raise BundleError(f"{where}.input.{name} is {size}, expected at least 1")
+    if any(value <= 0 for value in file.input.std):
+        raise BundleError(f"{where}.input.std is {file.input.std}, expected positive numbers")

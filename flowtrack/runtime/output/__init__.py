@@ -1,0 +1,1 @@
+"""Results out: PoseTrack JSON, JSON lines, annotated video."""

@@ -1,0 +1,1 @@
+"""Video in: files, folders, globs, cameras and network streams."""

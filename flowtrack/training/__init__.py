@@ -1,0 +1,1 @@
+"""The training side: PyTorch networks and their checkpoints."""
