@@ -18,6 +18,7 @@ from flowtrack.errors import InputError
 FloatArray = npt.NDArray[np.float32]
 ByteArray = npt.NDArray[np.uint8]
 IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 DETECTED = 0
 """`Boxes.origin` of a box that came from the person detector."""
@@ -202,9 +203,9 @@ class Poses:
         )
 
     @property
-    def missing(self) -> npt.NDArray[np.bool_]:
+    def missing(self) -> BoolArray:
         """(N, K) true where a joint has no usable position or no usable score."""
-        usable: npt.NDArray[np.bool_] = np.isfinite(self.xy).all(axis=-1) & np.isfinite(self.score)
+        usable: BoolArray = np.isfinite(self.xy).all(axis=-1) & np.isfinite(self.score)
         return ~usable
 
     @property

@@ -1,0 +1,42 @@
+"""Feeding any number of pictures to a network that takes a certain number at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+MAX_BATCH = 32
+"""Pictures that go through a network of free batch size at once; bounds the memory of a crowd."""
+
+
+def run_batched(
+    run: Callable[[Array], dict[str, Array]], batch: Array, fixed: int | None
+) -> dict[str, Array]:
+    """Outputs for a whole batch, split into runs of the size that the network takes.
+
+    Args:
+        run: one run of the network; every output has the batch as its first axis.
+        batch: (N, ...) with N >= 1.
+        fixed: the batch size that the network is fixed to; the last run is filled up with zeros
+            whose outputs are dropped. None: any size, at most `MAX_BATCH` at once.
+
+    Returns:
+        Outputs of all N, joined along the first axis.
+    """
+    size = fixed or MAX_BATCH
+    if len(batch) == size or (fixed is None and len(batch) < size):
+        return run(batch)
+    parts = []
+    for start in range(0, len(batch), size):
+        part = batch[start : start + size]
+        filling = size - len(part) if fixed else 0
+        if filling:
+            part = np.concatenate([part, np.zeros((filling, *part.shape[1:]), part.dtype)])
+        outputs = run(np.ascontiguousarray(part))
+        parts.append({name: value[: size - filling] for name, value in outputs.items()})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -1,0 +1,162 @@
+"""Optical flow between two frames: a network, or OpenCV's DIS where there is no GPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from flowtrack.errors import BundleError
+from flowtrack.runtime.clock import StageClock
+from flowtrack.runtime.engines import Engine
+from flowtrack.runtime.manifest import FlowSpec, InputSpec
+from flowtrack.runtime.network import check_engine
+from flowtrack.runtime.preprocess import fit, pack
+from flowtrack.structs import FlowField, Frame
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FlowImage:
+    """A frame as a flow method wants it: prepared once, used with the frame before and after.
+
+    Attributes:
+        index: of the frame.
+        size: (height, width) of the source picture.
+        data: whatever the method made of it.
+    """
+
+    index: int
+    size: tuple[int, int]
+    data: Array
+
+
+class FlowEstimator(Protocol):
+    """Anything that gives flow between frames (N_flow of Algorithm 1)."""
+
+    def prepare(self, frame: Frame, clock: StageClock | None = None) -> FlowImage:
+        """What `between` needs of a frame."""
+
+    def between(
+        self, first: FlowImage, second: FlowImage, clock: StageClock | None = None
+    ) -> FlowField:
+        """Flow from the first frame to the second, in source pixels."""
+
+
+class NetworkFlow:
+    """Flow by a network, at the network's input size."""
+
+    def __init__(self, engine: Engine, spec: FlowSpec) -> None:
+        """Pair a loaded network with the facts about it.
+
+        Raises:
+            BundleError: the network does not take or give what `spec` says.
+        """
+        assert spec.file is not None  # the manifest refuses decode `flow` without a file
+        check_engine("flow", engine, spec.file.input)
+        if len(engine.outputs) != 1 or len(engine.outputs[0].shape) != 4:
+            shapes = {output.name: output.shape for output in engine.outputs}
+            raise BundleError(f"flow gives {shapes}, decode 'flow' reads one output of 4 axes")
+        self.engine = engine
+        self.spec = spec
+        self._input: InputSpec = spec.file.input
+
+    def prepare(self, frame: Frame, clock: StageClock | None = None) -> FlowImage:
+        """The frame resized to the network's input and packed."""
+        with (clock or StageClock()).stage("flow.prepare"):
+            height, width = self._input_size(frame)
+            picture, _ = fit(frame.image, height, width, None)
+            return FlowImage(frame.index, (frame.height, frame.width), self._pack(picture))
+
+    def _pack(self, picture: npt.NDArray[np.uint8]) -> Array:
+        batch = pack(picture[None], self._input)
+        # A network fixed to more than one pair gets the same picture in every place.
+        return np.repeat(batch, self._input.batch, axis=0) if self._input.batch else batch
+
+    def _input_size(self, frame: Frame) -> tuple[int, int]:
+        ratio = min(1.0, (self.spec.max_side or np.inf) / max(frame.height, frame.width))
+
+        def rounded(side: int) -> int:
+            steps = round(side * ratio / self.spec.multiple)
+            return max(1, steps) * self.spec.multiple
+
+        height = self._input.height or rounded(frame.height)
+        return height, self._input.width or rounded(frame.width)
+
+    def between(
+        self, first: FlowImage, second: FlowImage, clock: StageClock | None = None
+    ) -> FlowField:
+        """Flow from the first frame to the second, in source pixels, on the network's grid."""
+        previous, current = self._input.names
+        with (clock or StageClock()).stage("flow.engine"):
+            outputs = self.engine.infer({previous: first.data, current: second.data})
+            flow = outputs[self.engine.outputs[0].name][0]
+            uv = flow if self.spec.layout == "nchw" else flow.transpose(2, 0, 1)
+            if uv.shape[0] != 2:
+                raise BundleError(
+                    f"flow gives {flow.shape} as {self.spec.layout}, expected 2 channels; "
+                    "correct `layout` in the manifest"
+                )
+            return self._field(uv, first, second)
+
+    def _field(self, uv: Array, first: FlowImage, second: FlowImage) -> FlowField:
+        height, width = first.size
+        grid_h, grid_w = uv.shape[1:]
+        axis = 2 if self._input.layout == "nchw" else 1
+        in_h, in_w = first.data.shape[axis : axis + 2]
+        unit_h, unit_w = (in_h, in_w) if self.spec.unit == "input" else (grid_h, grid_w)
+        gain = np.array([width / unit_w, height / unit_h], np.float32)[:, None, None]
+        return FlowField(
+            np.asarray(uv, np.float32) * gain,
+            (grid_w / width, grid_h / height),
+            first.index,
+            second.index,
+        )
+
+
+# Typed loosely: OpenCV 5 ships no stub for it.
+_dis: Any = getattr(cv2, "DISOpticalFlow_create")  # noqa: B009
+
+_DIS_PRESETS = {
+    "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
+    "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
+    "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
+}
+
+
+class DisFlow:
+    """Flow by dense inverse search (Kroeger et al. 2016), on grey pictures, without a network."""
+
+    def __init__(self, spec: FlowSpec) -> None:
+        """Take size and preset from the manifest."""
+        self.spec = spec
+
+    def prepare(self, frame: Frame, clock: StageClock | None = None) -> FlowImage:
+        """The frame reduced and turned grey."""
+        with (clock or StageClock()).stage("flow.prepare"):
+            longer = max(frame.height, frame.width)
+            ratio = min(1.0, (self.spec.max_side or longer) / longer)
+            # DIS needs a few pixels to search in.
+            size = (max(16, round(frame.width * ratio)), max(16, round(frame.height * ratio)))
+            picture = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
+            grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+            return FlowImage(frame.index, (frame.height, frame.width), grey)
+
+    def between(
+        self, first: FlowImage, second: FlowImage, clock: StageClock | None = None
+    ) -> FlowField:
+        """Flow from the first frame to the second, in source pixels, on the reduced grid."""
+        with (clock or StageClock()).stage("flow.engine"):
+            # An instance keeps buffers between calls, so threads may not share one.
+            method = _dis(_DIS_PRESETS[self.spec.preset])
+            flow = method.calc(first.data, second.data, None)
+            height, width = first.size
+            grid_h, grid_w = flow.shape[:2]
+            gain = np.array([width / grid_w, height / grid_h], np.float32)[:, None, None]
+            uv = flow.transpose(2, 0, 1) * gain
+            scale = (grid_w / width, grid_h / height)
+            return FlowField(uv, scale, first.index, second.index)

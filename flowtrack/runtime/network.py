@@ -1,0 +1,58 @@
+"""Holding a loaded network against what the manifest says about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flowtrack.errors import BundleError
+from flowtrack.runtime.engines import Engine, TensorSpec
+from flowtrack.runtime.manifest import InputSpec
+
+
+def check_engine(part: str, engine: Engine, spec: InputSpec) -> None:
+    """Refuse a network whose inputs are not those of the manifest.
+
+    Args:
+        part: `detector`, `pose` or `flow`, for messages.
+        engine: the loaded network.
+        spec: what the manifest says.
+
+    Raises:
+        BundleError: names, types or sizes differ; the message gives both.
+    """
+    found = {tensor.name: tensor for tensor in engine.inputs}
+    if set(found) != set(spec.names):
+        raise BundleError(
+            f"{part} takes inputs {sorted(found)}, the manifest names {sorted(spec.names)}"
+        )
+    for name in spec.names:
+        tensor = found[name]
+        if tensor.dtype != np.dtype(spec.dtype):
+            raise BundleError(
+                f"{part} takes {name!r} as {tensor.dtype}, the manifest says {spec.dtype}"
+            )
+        want = declared_shape(spec)[4 - len(tensor.shape) :]
+        fits = len(tensor.shape) in (3, 4) and all(
+            not isinstance(have, int) or have == size
+            for have, size in zip(tensor.shape, want, strict=True)
+        )
+        if not fits:
+            raise BundleError(
+                f"{part} takes {name!r} of shape {tensor.shape}, the manifest says {want} "
+                f"({spec.layout}); correct height, width, batch or layout"
+            )
+
+
+def declared_shape(spec: InputSpec) -> tuple[int | None, ...]:
+    """The input's shape as the manifest declares it, None where an axis is free."""
+    if spec.layout == "nchw":
+        return (spec.batch, 3, spec.height, spec.width)
+    return (spec.batch, spec.height, spec.width, 3)
+
+
+def plain_batch(batch: npt.NDArray[Any], tensor: TensorSpec) -> npt.NDArray[Any]:
+    """A batch of one without its batch axis, for graphs that take a single picture."""
+    return batch[0] if len(tensor.shape) == 3 else batch

@@ -1,0 +1,242 @@
+"""The way of a frame: Algorithm 1 of the paper over loaded networks.
+
+A `Pipeline` owns the networks and may be shared; a `Stream` owns the state of one video.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from flowtrack.errors import InputError, OptionError
+from flowtrack.runtime.bundle import Bundle, open_bundle
+from flowtrack.runtime.clock import StageClock
+from flowtrack.runtime.detector import Detector
+from flowtrack.runtime.engines import choose_device, open_engine
+from flowtrack.runtime.flow import DisFlow, FlowEstimator, FlowImage, NetworkFlow
+from flowtrack.runtime.manifest import FlowSpec
+from flowtrack.runtime.pose import PoseEstimator
+from flowtrack.runtime.prefetch import Prefetch
+from flowtrack.skeleton import Skeleton, skeleton_named
+from flowtrack.structs import Boxes, FlowField, Frame, Poses, TrackedFrame
+from flowtrack.tracker import FlowTracker, TrackerOptions, warmup
+
+LOOK_AHEAD = 2
+"""Frames decoded, and frames detected, ahead of the tracker in `Pipeline.run`."""
+
+
+class Stream:
+    """What is remembered of one video: the tracker, and pictures that flow will start from.
+
+    Streams of one pipeline share nothing but the networks; each gives its own ids, from 0 up.
+    """
+
+    def __init__(self, skeleton: Skeleton, options: TrackerOptions) -> None:
+        """Start before the first frame; `Pipeline.stream` makes one."""
+        self.tracker = FlowTracker(skeleton, options)
+        self._images: deque[FlowImage] = deque(maxlen=options.length)
+        self._frames = 0
+        self._last_index = -1
+
+    def next_frame(self, frame: Frame) -> bool:
+        """Count a frame; whether the detector is due on it.
+
+        Raises:
+            InputError: the frame does not come after the one before.
+        """
+        if frame.index <= self._last_index:
+            raise InputError(
+                f"frame {frame.index} came after frame {self._last_index}; frames of a stream go "
+                "in order, take a new stream for another video"
+            )
+        due = self._frames % self.tracker.options.detect_every == 0
+        self._frames += 1
+        self._last_index = frame.index
+        return due
+
+    def exchange(self, image: FlowImage) -> list[FlowImage]:
+        """Remember a picture, and get those that flow to it starts from, newest first."""
+        earlier = list(self._images)
+        if earlier and earlier[0].size != image.size:
+            raise InputError(
+                f"frame {image.index} has size {image.size}, the stream has {earlier[0].size}; "
+                "frames of a stream have one size"
+            )
+        self._images.appendleft(image)
+        return earlier if self.tracker.options.flow_links == "direct" else earlier[:1]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a frame shows by itself and against earlier pictures: needs no tracking result."""
+
+    frame: Frame
+    detections: Boxes
+    flows: list[FlowField]
+    clock: StageClock
+
+
+class Pipeline:
+    """Detector, flow and pose network of a bundle, ready to run.
+
+    Attributes:
+        skeleton: of the poses that come out.
+        options: of the tracker, for every stream.
+        device: where the networks run, and why there.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        pose: PoseEstimator,
+        flow: FlowEstimator | None,
+        options: TrackerOptions,
+        device: str = "",
+    ) -> None:
+        """Put loaded networks together; `open_pipeline` loads them from a bundle.
+
+        Raises:
+            OptionError: the options need flow and there is none.
+        """
+        if options.uses_flow and flow is None:
+            raise OptionError(
+                "the tracker's options need optical flow and the bundle has none; add `--flow dis` "
+                "when you make the bundle, or track with similarity 'bbox' or 'pose' and no "
+                "propagation"
+            )
+        self.detector = detector
+        self.pose = pose
+        self.flow = flow if options.uses_flow else None
+        self.skeleton = pose.skeleton
+        self.options = options
+        self.device = device
+        warmup(self.skeleton)
+
+    def stream(self) -> Stream:
+        """The state of a new video."""
+        return Stream(self.skeleton, self.options)
+
+    def step(self, stream: Stream, frame: Frame) -> TrackedFrame:
+        """Track one frame: lines 7 to 13 of Algorithm 1 (and 1 to 5 on the first frame)."""
+        return self._track([stream], [self._see(stream, frame)])[0]
+
+    def step_batch(self, streams: Sequence[Stream], frames: Sequence[Frame]) -> list[TrackedFrame]:
+        """Track one frame of each of several streams, the people of all of them as one batch.
+
+        Results equal those of `step` on each stream, up to what the pose network itself makes of
+        another batch size.
+
+        Raises:
+            InputError: there are not as many frames as streams, or a stream occurs twice.
+        """
+        if len(streams) != len(frames) or len({id(stream) for stream in streams}) != len(streams):
+            raise InputError(
+                f"{len(streams)} streams with {len(frames)} frames; expected one frame for each "
+                "of several different streams"
+            )
+        seen = [self._see(*pair) for pair in zip(streams, frames, strict=True)]
+        return self._track(streams, seen)
+
+    def run(
+        self, frames: Iterable[Frame], stream: Stream | None = None
+    ) -> Iterator[tuple[Frame, TrackedFrame]]:
+        """Track a whole video with its stages overlapped; the results equal those of `step`.
+
+        Frames are decoded ahead, and detection and flow of the next frames run while this one is
+        in pose estimation and matching, for only those depend on the frame before.
+
+        Yields:
+            Each frame with what was tracked in it.
+        """
+        state = stream or self.stream()
+        with (
+            Prefetch(frames, LOOK_AHEAD) as decoded,
+            Prefetch((self._see(state, frame) for frame in decoded), LOOK_AHEAD) as seen,
+        ):
+            for item in seen:
+                yield item.frame, self._track([state], [item])[0]
+
+    def _see(self, stream: Stream, frame: Frame) -> _Seen:
+        """Detection (line 7) and flow, which do not depend on tracking results."""
+        clock = StageClock()
+        due = stream.next_frame(frame)
+        detections = self.detector(frame, clock) if due else Boxes.empty()  # line 7
+        flows: list[FlowField] = []
+        if self.flow is not None:
+            image = self.flow.prepare(frame, clock)
+            earlier = stream.exchange(image)
+            flows = [self.flow.between(start, image, clock) for start in earlier]
+        return _Seen(frame, detections, flows, clock)
+
+    def _track(self, streams: Sequence[Stream], seen: Sequence[_Seen]) -> list[TrackedFrame]:
+        """Lines 8 to 13 for one frame of each stream."""
+        proposals = []
+        for stream, item in zip(streams, seen, strict=True):
+            with item.clock.stage("propose"):
+                if item.flows:
+                    stream.tracker.advance(item.flows)
+                proposals.append(stream.tracker.propose(item.detections))  # lines 8, 9
+        frames = [item.frame for item in seen]
+        estimated = self.pose.estimate(frames, proposals, seen[0].clock)  # line 10
+        return [
+            self._assign(stream, item, boxes, poses)
+            for stream, item, boxes, poses in zip(streams, seen, proposals, estimated, strict=True)
+        ]
+
+    def _assign(self, stream: Stream, seen: _Seen, boxes: Boxes, poses: Poses) -> TrackedFrame:
+        """Pose NMS (ours), then lines 11 to 13; people in ascending order of id."""
+        with seen.clock.stage("assign"):
+            stays = stream.tracker.unify(poses)
+            poses, boxes = poses[stays], boxes[stays]
+            tracks = stream.tracker.assign(poses, seen.frame.index)
+            order = np.argsort(tracks.id)
+            return TrackedFrame(
+                index=seen.frame.index,
+                time_s=seen.frame.time_s,
+                poses=poses[order].without_joints_below(self.options.joint_threshold),
+                tracks=tracks[order],
+                boxes=boxes[order],
+                flow=seen.flows[0] if seen.flows else None,
+                timing_ms=seen.clock.ms,
+            )
+
+
+def open_pipeline(
+    bundle: Bundle | str | Path,
+    options: TrackerOptions | None = None,
+    device: str = "auto",
+    threads: int = 0,
+) -> Pipeline:
+    """Load the networks of a bundle.
+
+    Args:
+        bundle: an open bundle or its path.
+        options: of the tracker; None takes those of the bundle.
+        device: one of `flowtrack.runtime.engines.DEVICES`.
+        threads: CPU threads of each network's run; 0 lets the backend choose.
+
+    Raises:
+        BundleError: the bundle is damaged, or a network is not what its manifest says.
+        EngineError: a network cannot be loaded on the device.
+        OptionError: the options need something that the bundle lacks.
+    """
+    opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+    manifest = opened.manifest
+    chosen, why = choose_device(device)
+    skeleton = skeleton_named(manifest.skeleton)
+    detector = Detector(open_engine(opened.read("detector"), chosen, threads), manifest.detector)
+    pose = PoseEstimator(open_engine(opened.read("pose"), chosen, threads), manifest.pose, skeleton)
+    flow = _open_flow(opened, manifest.flow, chosen, threads) if manifest.flow else None
+    return Pipeline(
+        detector, pose, flow, options or manifest.tracker_options, f"{pose.engine.device} ({why})"
+    )
+
+
+def _open_flow(bundle: Bundle, spec: FlowSpec, device: str, threads: int) -> FlowEstimator:
+    if spec.decode == "dis":
+        return DisFlow(spec)
+    return NetworkFlow(open_engine(bundle.read("flow"), device, threads), spec)

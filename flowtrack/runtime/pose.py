@@ -1,0 +1,236 @@
+"""The pose network: people's crops in one batch, joints in source pixels out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flowtrack.errors import BundleError, OptionError
+from flowtrack.runtime.batching import run_batched
+from flowtrack.runtime.clock import StageClock
+from flowtrack.runtime.engines import Engine
+from flowtrack.runtime.manifest import PoseSpec
+from flowtrack.runtime.network import check_engine
+from flowtrack.runtime.preprocess import crop_matrices, crop_people, pack, to_source
+from flowtrack.skeleton import Skeleton
+from flowtrack.structs import Boxes, FloatArray, Frame, Poses, checked
+
+Array = npt.NDArray[Any]
+Joints = tuple[FloatArray, FloatArray]
+Decode = Callable[[list[Array], PoseSpec, tuple[int, int]], Joints]
+
+
+class PoseEstimator:
+    """Estimates the pose in every box (N_pose of Algorithm 1), all people as one batch."""
+
+    def __init__(self, engine: Engine, spec: PoseSpec, skeleton: Skeleton) -> None:
+        """Pair a loaded network with the facts about it.
+
+        Raises:
+            BundleError: the network does not take or give what `spec` and `skeleton` say.
+        """
+        check_engine("pose", engine, spec.file.input)
+        height, width = spec.file.input.height, spec.file.input.width
+        assert height is not None
+        assert width is not None  # the manifest refuses a pose network without a size
+        self.engine = engine
+        self.spec = spec
+        self.skeleton = skeleton
+        self.size = (height, width)
+        self._decode = DECODES[spec.decode]
+        for output in engine.outputs:
+            joints = output.shape[1] if len(output.shape) > 1 else None
+            if isinstance(joints, int) and joints != len(skeleton):
+                raise BundleError(
+                    f"pose gives {output.name!r} of shape {output.shape}, skeleton "
+                    f"{skeleton.name!r} has {len(skeleton)} joints; correct `skeleton`"
+                )
+        if len(engine.outputs) != OUTPUTS[spec.decode]:
+            raise BundleError(
+                f"pose gives {[output.name for output in engine.outputs]}, decode "
+                f"{spec.decode!r} reads {OUTPUTS[spec.decode]} outputs; correct `decode`"
+            )
+
+    def __call__(self, frame: Frame, boxes: Boxes, clock: StageClock | None = None) -> Poses:
+        """Poses in the boxes of one frame, row by row."""
+        return self.estimate([frame], [boxes], clock)[0]
+
+    def estimate(
+        self, frames: Sequence[Frame], boxes: Sequence[Boxes], clock: StageClock | None = None
+    ) -> list[Poses]:
+        """Poses in the boxes of several frames (of several streams), all people as one batch.
+
+        Returns:
+            One `Poses` per frame; a joint without a positive score is missing.
+        """
+        clock = clock or StageClock()
+        everyone = np.concatenate([item.xyxy for item in boxes])
+        if not len(everyone):
+            return [Poses.empty(len(self.skeleton)) for _ in frames]
+        with clock.stage("pose.prepare"):
+            matrices = crop_matrices(everyone, *self.size, self.spec.box_padding)
+            ends = np.cumsum([len(item) for item in boxes])
+            crops = np.concatenate(
+                [
+                    crop_people(frame.image, part, *self.size)
+                    for frame, part in zip(frames, np.split(matrices, ends[:-1]), strict=True)
+                ]
+            )
+            batch = pack(crops, self.spec.file.input)
+        with clock.stage("pose.engine"):
+            outputs = self._run(batch)
+            if self.spec.flip_test:
+                mirrored = self._run(np.ascontiguousarray(self._mirror(batch)))
+                outputs = [flip_average(outputs[0], mirrored[0], self.skeleton)]
+        with clock.stage("pose.decode"):
+            xy, score = self._decode(outputs, self.spec, self.size)
+            xy = to_source(xy, matrices)
+            xy[~(score > 0)] = np.nan
+            return [
+                Poses(part_xy, part_score, item.xyxy, item.score)
+                for item, part_xy, part_score in zip(
+                    boxes, np.split(xy, ends[:-1]), np.split(score, ends[:-1]), strict=True
+                )
+            ]
+
+    def _run(self, batch: Array) -> list[Array]:
+        name = self.engine.inputs[0].name
+        outputs = run_batched(
+            lambda part: self.engine.infer({name: part}), batch, self.spec.file.input.batch
+        )
+        return [outputs[output.name] for output in self.engine.outputs]
+
+    def _mirror(self, batch: Array) -> Array:
+        return batch[..., ::-1] if self.spec.file.input.layout == "nchw" else batch[:, :, ::-1]
+
+
+def flip_average(heatmaps: Array, mirrored: Array, skeleton: Skeleton) -> FloatArray:
+    """Heatmaps averaged with those of the mirrored crop.
+
+    The maps are mirrored back, left and right joints swapped, and shifted right by one cell
+    (column 0 keeps its value), as in the paper's official code (lib/core/function.py).
+
+    Args:
+        heatmaps, mirrored: (N, K, h, w).
+
+    Returns:
+        (N, K, h, w) float32.
+    """
+    back = mirrored[:, skeleton.flip_order, :, ::-1].copy()
+    back[..., 1:] = back[..., :-1].copy()
+    average: FloatArray = ((heatmaps + back) * 0.5).astype(np.float32)
+    return average
+
+
+def decode_heatmaps(
+    heatmaps: npt.ArrayLike, stride: float, offset: str = "quarter"
+) -> tuple[FloatArray, FloatArray]:
+    """Joint positions from heatmaps: the first maximum, moved by a quarter of a cell.
+
+    `quarter` moves each axis towards the larger neighbour, away from the border only (official
+    code, lib/core/inference.py); `second` moves by a quarter cell towards the second highest
+    response (the paper's words); `none` does not move. Cell i lies at input pixel stride * i.
+
+    Args:
+        heatmaps: (N, K, h, w).
+        stride: input pixels per cell.
+        offset: `quarter`, `second` or `none`.
+
+    Returns:
+        (N, K, 2) input pixels, zero where the maximum is not positive; (N, K) the raw maximum.
+    """
+    if offset not in OFFSETS:
+        raise OptionError(f"offset is {offset!r}, expected one of {', '.join(OFFSETS)}")
+    maps = checked("heatmaps", heatmaps, ("N", "K", "h", "w"), np.float32)
+    count, joints, height, width = maps.shape
+    flat = maps.reshape(count, joints, height * width)
+    best = flat.argmax(axis=2)
+    score = np.take_along_axis(flat, best[..., None], axis=2)[..., 0]
+    xy = np.stack([best % width, best // width], axis=-1).astype(np.float32)
+    xy += OFFSETS[offset](maps, best)
+    xy[~(score > 0)] = 0.0
+    return xy * np.float32(stride), score
+
+
+def _quarter_offset(maps: FloatArray, best: npt.NDArray[np.int64]) -> FloatArray:
+    """(N, K, 2) a quarter of the sign of the central difference, zero near the border."""
+    count, joints, height, width = maps.shape
+    x, y = best % width, best // width
+    inside = (x > 1) & (x < width - 1) & (y > 1) & (y < height - 1)
+    flat = maps.reshape(count, joints, -1)
+
+    def difference(step: int) -> FloatArray:
+        ahead = np.take_along_axis(flat, np.where(inside, best + step, 0)[..., None], 2)
+        behind = np.take_along_axis(flat, np.where(inside, best - step, 0)[..., None], 2)
+        return (ahead - behind)[..., 0]
+
+    signs = np.sign(np.stack([difference(1), difference(width)], axis=-1))
+    quarter: FloatArray = np.where(inside[..., None], np.float32(0.25) * signs, np.float32(0.0))
+    return quarter
+
+
+def _second_offset(maps: FloatArray, best: npt.NDArray[np.int64]) -> FloatArray:
+    """(N, K, 2) a quarter cell in the direction of the second highest response."""
+    count, joints, _, width = maps.shape
+    rest = maps.reshape(count, joints, -1).copy()
+    np.put_along_axis(rest, best[..., None], -np.inf, axis=2)
+    second = rest.argmax(axis=2)
+    step = np.stack([second % width - best % width, second // width - best // width], axis=-1)
+    length = np.maximum(np.linalg.norm(step, axis=-1, keepdims=True), 1.0)
+    quarter: FloatArray = (0.25 * step / length).astype(np.float32)
+    return quarter
+
+
+def _no_offset(maps: FloatArray, best: npt.NDArray[np.int64]) -> FloatArray:
+    del maps
+    return np.zeros((*best.shape, 2), np.float32)
+
+
+OFFSETS: Mapping[str, Callable[[FloatArray, npt.NDArray[np.int64]], FloatArray]] = MappingProxyType(
+    {"quarter": _quarter_offset, "second": _second_offset, "none": _no_offset}
+)
+"""Sub-cell rules of `decode_heatmaps`."""
+
+
+def _decode_heatmap(outputs: list[Array], spec: PoseSpec, size: tuple[int, int]) -> Joints:
+    return decode_heatmaps(outputs[0], size[1] / outputs[0].shape[3], spec.offset)
+
+
+def _decode_keypoints(outputs: list[Array], spec: PoseSpec, size: tuple[int, int]) -> Joints:
+    """Our own contract: (N, K, 3) x, y in crop pixels and score."""
+    del spec, size
+    keypoints = outputs[0].astype(np.float32)
+    return keypoints[..., :2], keypoints[..., 2]
+
+
+def _decode_simcc(outputs: list[Array], spec: PoseSpec, size: tuple[int, int]) -> Joints:
+    """Two classifications over finely divided axes; the score is the lower of the two maxima.
+
+    (open-mmlab/mmpose, mmpose/codecs/utils/post_processing.py)
+    """
+    along_x, along_y = outputs
+    if along_x.shape[2] != round(size[1] * spec.simcc_ratio):
+        along_x, along_y = along_y, along_x
+    widths = (along_x.shape[2], along_y.shape[2])
+    expected = (round(size[1] * spec.simcc_ratio), round(size[0] * spec.simcc_ratio))
+    if widths != expected:
+        raise BundleError(
+            f"pose gives {widths} bins along x and y, input {size} with simcc_ratio "
+            f"{spec.simcc_ratio} makes {expected}; correct simcc_ratio"
+        )
+    bins = np.stack([along_x.argmax(axis=2), along_y.argmax(axis=2)], axis=-1)
+    score = np.minimum(along_x.max(axis=2), along_y.max(axis=2)).astype(np.float32)
+    return (bins / spec.simcc_ratio).astype(np.float32), score
+
+
+DECODES: Mapping[str, Decode] = MappingProxyType(
+    {"keypoints": _decode_keypoints, "heatmap": _decode_heatmap, "simcc": _decode_simcc}
+)
+"""How each decode kind turns outputs into joints in crop pixels and their scores."""
+
+OUTPUTS = MappingProxyType({"keypoints": 1, "heatmap": 1, "simcc": 2})
+"""How many outputs each decode kind reads."""
