@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -10,8 +11,12 @@ from typing import Any, Literal
 import numpy as np
 
 from flowtrack.errors import BundleError, OptionError
+from flowtrack.runtime.clock import StageClock
 from flowtrack.runtime.engines import Engine, TensorSpec, open_engine
-from flowtrack.runtime.manifest import InputSpec, NetworkFile
+from flowtrack.runtime.manifest import InputSpec, Manifest, NetworkFile
+from flowtrack.runtime.pipeline import build_pipeline, open_flow
+from flowtrack.structs import Boxes, Frame
+from flowtrack.tracker.options import TrackerOptions
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -123,3 +128,43 @@ def _with_size(spec: InputSpec, size: tuple[int, int], part: str) -> InputSpec:
         if fixed is not None and fixed != asked:
             raise OptionError(f"{part} network has the {name} {fixed}, {asked} was asked for")
     return replace(spec, height=size[0], width=size[1])
+
+
+def trial_run(manifest: Manifest, files: Mapping[str, bytes | Path]) -> dict[str, float]:
+    """Run every network once on a grey picture, through the code that will run it later.
+
+    Args:
+        manifest: of the bundle that is to be.
+        files: contents or places of the network files, by path inside the bundle.
+
+    Returns:
+        Milliseconds by stage of the run.
+
+    Raises:
+        BundleError: what a network gives is not what the manifest says.
+        EngineError: a network cannot be loaded or run.
+    """
+    engines = {
+        part: open_engine(_content(files[file.path]), "cpu")
+        for part, file in manifest.files().items()
+    }
+    pipeline = build_pipeline(manifest, engines, TrackerOptions(similarity="bbox", propagate=False))
+    clock = StageClock()
+    grey = np.full((270, 480, 3), 128, np.uint8)
+    frames = [Frame(index, float(index), grey) for index in range(2)]
+    pipeline.detector(frames[0], clock)
+    poses = pipeline.pose(frames[0], Boxes.detected([[100, 20, 200, 250]], [1.0]), clock)
+    if poses.xy.shape != (1, len(pipeline.skeleton), 2):
+        raise BundleError(
+            f"pose gives {poses.xy.shape[1]} joints, skeleton {manifest.skeleton!r} has "
+            f"{len(pipeline.skeleton)}; correct `skeleton`"
+        )
+    flow = open_flow(manifest.flow, engines.get("flow"))
+    if flow is not None:
+        first, second = (flow.prepare(frame, clock) for frame in frames)
+        flow.between(first, second, clock)
+    return clock.ms
+
+
+def _content(source: bytes | Path) -> bytes:
+    return source.read_bytes() if isinstance(source, Path) else source

@@ -6,7 +6,7 @@ A `Pipeline` owns the networks and may be shared; a `Stream` owns the state of o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +16,15 @@ from flowtrack.errors import InputError, OptionError
 from flowtrack.runtime.bundle import Bundle, open_bundle
 from flowtrack.runtime.clock import StageClock
 from flowtrack.runtime.detector import Detector
-from flowtrack.runtime.engines import choose_device, open_engine
+from flowtrack.runtime.engines import Engine, choose_device, open_engine
 from flowtrack.runtime.flow import DisFlow, FlowEstimator, FlowImage, NetworkFlow
-from flowtrack.runtime.manifest import FlowSpec
+from flowtrack.runtime.manifest import FlowSpec, Manifest
 from flowtrack.runtime.pose import PoseEstimator
 from flowtrack.runtime.prefetch import Prefetch
 from flowtrack.skeleton import Skeleton, skeleton_named
 from flowtrack.structs import Boxes, FlowField, Frame, Poses, TrackedFrame
-from flowtrack.tracker import FlowTracker, TrackerOptions, warmup
+from flowtrack.tracker.options import TrackerOptions
+from flowtrack.tracker.tracker import FlowTracker, warmup
 
 LOOK_AHEAD = 2
 """Frames decoded, and frames detected, ahead of the tracker in `Pipeline.run`."""
@@ -227,16 +228,40 @@ def open_pipeline(
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     manifest = opened.manifest
     chosen, why = choose_device(device)
-    skeleton = skeleton_named(manifest.skeleton)
-    detector = Detector(open_engine(opened.read("detector"), chosen, threads), manifest.detector)
-    pose = PoseEstimator(open_engine(opened.read("pose"), chosen, threads), manifest.pose, skeleton)
-    flow = _open_flow(opened, manifest.flow, chosen, threads) if manifest.flow else None
+    engines = {part: open_engine(opened.read(part), chosen, threads) for part in manifest.files()}
+    return build_pipeline(manifest, engines, options, why)
+
+
+def build_pipeline(
+    manifest: Manifest,
+    engines: Mapping[str, Engine],
+    options: TrackerOptions | None = None,
+    why: str = "",
+) -> Pipeline:
+    """Put loaded networks together as a manifest says.
+
+    Args:
+        manifest: says what each network is.
+        engines: by part: `detector`, `pose` and, where the manifest names a file for it, `flow`.
+        options: of the tracker; None takes those of the manifest.
+        why: the reason for running on this device, for people to read.
+
+    Raises:
+        BundleError: a network is not what the manifest says.
+        OptionError: the options need flow and there is none.
+    """
+    pose = PoseEstimator(engines["pose"], manifest.pose, skeleton_named(manifest.skeleton))
     return Pipeline(
-        detector, pose, flow, options or manifest.tracker_options, f"{pose.engine.device} ({why})"
+        Detector(engines["detector"], manifest.detector),
+        pose,
+        open_flow(manifest.flow, engines.get("flow")),
+        options or manifest.tracker_options,
+        f"{pose.engine.device} ({why})" if why else pose.engine.device,
     )
 
 
-def _open_flow(bundle: Bundle, spec: FlowSpec, device: str, threads: int) -> FlowEstimator:
-    if spec.decode == "dis":
-        return DisFlow(spec)
-    return NetworkFlow(open_engine(bundle.read("flow"), device, threads), spec)
+def open_flow(spec: FlowSpec | None, engine: Engine | None) -> FlowEstimator | None:
+    """The flow method that a manifest names; None where it names none."""
+    if spec is None:
+        return None
+    return DisFlow(spec) if engine is None else NetworkFlow(engine, spec)

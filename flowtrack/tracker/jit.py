@@ -72,3 +72,13 @@ def fallback_folder() -> Path | None:
     if not stat.S_ISDIR(found.st_mode) or foreign or shared or not os.access(folder, os.W_OK):
         return None
     return folder
+
+
+def cache_folder() -> str | None:
+    """The folder that compiled kernels are cached in; None where there is none."""
+    path: str | None = getattr(getattr(jit(_probe), "_cache", None), "cache_path", None)
+    return path
+
+
+def _probe() -> int:
+    return 0

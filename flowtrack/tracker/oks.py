@@ -9,7 +9,7 @@ from flowtrack.structs import BoolArray, FloatArray, IntArray, checked
 from flowtrack.tracker.jit import jit
 
 MIN_AREA_PX2 = 1.0
-"""Smallest area that OKS divides by; a single joint has an extent of zero."""
+"""Smallest area that OKS divides by, also taken for one that is not finite."""
 
 # Missing joints are put out of reach instead of being asked about in the inner loop: their squared
 # distance to anything stays finite in float32, and its exponential is exactly zero.
@@ -50,7 +50,7 @@ def oks_matrix(
     sigma = checked("sigmas", sigmas, (joints,), np.float32)
     a_mask = a_mask & np.isfinite(first).all(axis=-1)
     b_mask = b_mask & np.isfinite(second).all(axis=-1)
-    usable_area = np.where(np.isfinite(area), np.maximum(area, MIN_AREA_PX2), np.inf)
+    usable_area = np.where(np.isfinite(area), np.maximum(area, MIN_AREA_PX2), MIN_AREA_PX2)
     weight = 1.0 / (usable_area[:, None] * (8.0 * sigma * sigma)[None])
     out = np.empty((count, len(second)), np.float32)
     _oks_matrix(

@@ -142,10 +142,10 @@ class FlowTracker:
             (N,) bool.
         """
         usable = self._usable(poses)
-        stays: BoolArray = usable.any(axis=1)
+        stays: BoolArray = np.asarray(usable.any(axis=1))
         if self.options.pose_nms is None or len(poses) < 2:
             return stays
-        stays &= pose_nms(
+        best = pose_nms(
             poses.xy,
             usable,
             self._area(poses, usable),
@@ -153,6 +153,7 @@ class FlowTracker:
             self.skeleton.sigmas,
             self.options.pose_nms,
         )
+        stays &= best
         return stays
 
     def assign(self, poses: Poses, index: int | None = None) -> Tracks:

@@ -1,0 +1,181 @@
+"""`flowtrack bundle`: assemble a bundle from networks and a few facts about them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from flowtrack.cli.console import command, note
+from flowtrack.errors import OptionError
+
+if TYPE_CHECKING:
+    from flowtrack.runtime.assemble import Feeding
+
+Color = Literal["rgb", "bgr"]
+_MEAN = (
+    "What is subtracted after scaling: none, imagenet (with its deviation), or three numbers in "
+    "the network's channel order, with /three deviations if there are any."
+)
+
+
+@command
+def bundle(
+    path: Annotated[Path, typer.Argument(help="Bundle to write: a folder, or a .zip file.")],
+    detector: Annotated[Path, typer.Option(help="Person detector, an ONNX file.")],
+    pose: Annotated[Path, typer.Option(help="Pose network, an ONNX file.")],
+    skeleton: Annotated[
+        str, typer.Option(help="coco-17, posetrack17-15, posetrack18-17 or aic-14.")
+    ] = "coco-17",
+    flow: Annotated[
+        str, typer.Option(help="Optical flow: an ONNX file, dis (OpenCV, no network), or none.")
+    ] = "dis",
+    detector_decode: Annotated[
+        Literal["boxes", "yolox", "rcnn"],
+        typer.Option(help="How the detector's output is read; boxes is flowtrack's own contract."),
+    ] = "boxes",
+    detector_color: Annotated[
+        Color | None, typer.Option(help="Channel order; bgr for yolox, rgb otherwise.")
+    ] = None,
+    detector_range: Annotated[
+        float | None,
+        typer.Option(help="Largest pixel value it expects: 255 or 1. rcnn: 1, otherwise 255."),
+    ] = None,
+    detector_mean: Annotated[str, typer.Option(help=_MEAN)] = "none",
+    detector_size: Annotated[
+        str | None, typer.Option(help="HEIGHTxWIDTH to feed, where the graph leaves it free.")
+    ] = None,
+    detector_person_class: Annotated[
+        int | None, typer.Option(help="Class index of people; 0 for yolox, 1 for rcnn.")
+    ] = None,
+    pose_decode: Annotated[
+        Literal["keypoints", "heatmap", "simcc"],
+        typer.Option(help="How the pose output is read; keypoints is flowtrack's own contract."),
+    ] = "keypoints",
+    pose_color: Annotated[Color, typer.Option(help="Channel order it was trained on.")] = "rgb",
+    pose_range: Annotated[
+        float | None, typer.Option(help="Largest pixel value it expects: 255 or 1.")
+    ] = None,
+    pose_mean: Annotated[str, typer.Option(help=_MEAN)] = "none",
+    pose_offset: Annotated[
+        Literal["quarter", "second", "none"],
+        typer.Option(help="Sub-cell rule of heatmap: the official code's, or the paper's words."),
+    ] = "quarter",
+    pose_flip: Annotated[
+        bool, typer.Option("--pose-flip", help="Average with the mirrored crop (heatmap).")
+    ] = False,
+    pose_padding: Annotated[
+        float, typer.Option(help="Boxes are enlarged so much before they are cropped.")
+    ] = 1.25,
+    pose_simcc_ratio: Annotated[float, typer.Option(help="Bins per pixel of simcc.")] = 2.0,
+    flow_color: Annotated[Color, typer.Option(help="Channel order it was trained on.")] = "rgb",
+    flow_range: Annotated[
+        float | None, typer.Option(help="Largest pixel value it expects: 255 or 1.")
+    ] = None,
+    flow_layout: Annotated[
+        Literal["nchw", "nhwc"], typer.Option(help="Layout of the flow network's output.")
+    ] = "nchw",
+    flow_unit: Annotated[
+        Literal["input", "grid"],
+        typer.Option(help="Unit of the output: pixels of the input, or of the output's grid."),
+    ] = "input",
+    flow_size: Annotated[
+        str | None, typer.Option(help="HEIGHTxWIDTH to feed, where the graph leaves it free.")
+    ] = None,
+    flow_max_side: Annotated[
+        int | None, typer.Option(help="Longer side of the pictures that flow is computed on.")
+    ] = 512,
+    dis_preset: Annotated[
+        Literal["ultrafast", "fast", "medium"], typer.Option(help="Effort of dis.")
+    ] = "fast",
+) -> None:
+    """Assemble a bundle from ONNX networks and a few facts about them.
+
+    Names, types and sizes are read from the graphs. Every network is run once before the bundle
+    is written, so that a wrong fact shows now and not in the middle of a video.
+    """
+    from flowtrack import __version__
+    from flowtrack.runtime.assemble import describe_network, trial_run
+    from flowtrack.runtime.bundle import write_bundle
+    from flowtrack.runtime.manifest import DetectorSpec, FlowSpec, Letterbox, Manifest, PoseSpec
+    from flowtrack.skeleton import skeleton_named
+
+    skeleton_named(skeleton)
+    files: dict[str, bytes | Path] = {"detector.onnx": detector, "pose.onnx": pose}
+    detector_file, _ = describe_network(
+        detector,
+        "detector",
+        _feeding(
+            detector_color or ("bgr" if detector_decode == "yolox" else "rgb"),
+            detector_range or (1.0 if detector_decode == "rcnn" else None),
+            detector_mean,
+        ),
+        _size(detector_size),
+    )
+    pose_file, _ = describe_network(pose, "pose", _feeding(pose_color, pose_range, pose_mean))
+    flow_spec: FlowSpec | None = None
+    if flow == "dis":
+        flow_spec = FlowSpec("dis", max_side=flow_max_side, preset=dis_preset)
+    elif flow != "none":
+        flow_file, _ = describe_network(
+            Path(flow), "flow", _feeding(flow_color, flow_range, "none"), _size(flow_size)
+        )
+        flow_spec = FlowSpec("flow", flow_file, flow_layout, flow_unit, flow_max_side)
+        files["flow.onnx"] = Path(flow)
+    manifest = Manifest(
+        skeleton=skeleton,
+        detector=DetectorSpec(
+            detector_file,
+            detector_decode,
+            letterbox=None if detector_decode == "rcnn" else Letterbox(),
+            person_class=detector_person_class,
+        ),
+        pose=PoseSpec(
+            pose_file, pose_decode, pose_offset, pose_flip, pose_padding, pose_simcc_ratio
+        ),
+        flow=flow_spec,
+        made_by=f"flowtrack {__version__}",
+        made_from={"command": "flowtrack bundle"},
+    )
+    trial_run(manifest, files)
+    written = write_bundle(path, manifest, files)
+    note(
+        f"{written.path}: detector {detector_decode}, pose {pose_decode} ({skeleton}), flow {flow}"
+    )
+
+
+def _feeding(color: Color, largest: float | None, mean: str) -> Feeding:
+    from flowtrack.runtime.assemble import IMAGENET_MEAN, IMAGENET_STD, Feeding
+
+    if largest is not None and largest <= 0:
+        raise OptionError(f"pixel range is {largest}, expected 255 or 1")
+    if mean == "imagenet":
+        if largest not in (None, 1.0):
+            raise OptionError(f"mean imagenet is for pixels up to 1, the range given is {largest}")
+        return Feeding(color, 1 / 255, IMAGENET_MEAN, IMAGENET_STD)
+    scale = (largest or 255.0) / 255.0
+    if mean == "none":
+        return Feeding(color, scale)
+    subtracted, _, divided = mean.partition("/")
+    return Feeding(color, scale, _three(subtracted), _three(divided or "1,1,1"))
+
+
+def _three(text: str) -> tuple[float, float, float]:
+    try:
+        first, second, third = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise OptionError(
+            f"{text!r} are no three numbers; expected none, imagenet, 104,117,123 or "
+            "104,117,123/58,57,57"
+        ) from error
+    return first, second, third
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    parts: list[Any] = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise OptionError(f"size is {text!r}, expected HEIGHTxWIDTH such as 416x416")
+    return int(parts[0]), int(parts[1])
