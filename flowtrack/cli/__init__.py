@@ -10,6 +10,7 @@ from flowtrack import __version__
 from flowtrack.cli.bundle import bundle
 from flowtrack.cli.doctor import doctor
 from flowtrack.cli.inspect import inspect
+from flowtrack.cli.track import track
 from flowtrack.cli.verify import verify
 
 app = typer.Typer(
@@ -41,7 +42,7 @@ def _root(
     del version
 
 
-for function in (bundle, verify, inspect, doctor):
+for function in (track, bundle, verify, inspect, doctor):
     app.command()(function)
 
 

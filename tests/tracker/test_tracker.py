@@ -106,9 +106,7 @@ def test_direct_links_jump_from_the_frame_where_joints_were_seen():
     tracker.advance([lost])
     tracker.assign(frames[1], 1)
     assert tracker.remembered_indices == (1, 0)
-    jump = FlowField(
-        np.full((2, 4, 4), (0.0,), np.float32) + [[[200.0]], [[0.0]]], (0.1, 0.1), 0, 2
-    )
+    jump = FlowField(still(1, dx=200.0).uv, (0.1, 0.1), 0, 2)
     tracker.advance([still(2, 100), jump])
     assert tracker.assign(frames[2], 2).id.tolist() == [0]
 
@@ -122,7 +120,7 @@ def test_propose_grows_boxes_around_moved_joints():
     tracker.assign(poses_at((50, 50)))
     tracker.advance(still(1, dx=20.0))
     boxes = tracker.propose(Boxes.empty())
-    low, high = FIGURE.min(0) + [70, 50], FIGURE.max(0) + [70, 50]
+    low, high = FIGURE.min(0) + (70, 50), FIGURE.max(0) + (70, 50)
     grown = np.concatenate([low - 0.075 * (high - low), high + 0.075 * (high - low)])
     np.testing.assert_allclose(boxes.xyxy[0], grown, rtol=1e-5)
     assert boxes.origin.tolist() == [PROPAGATED]

@@ -117,6 +117,8 @@ def open_onnxruntime(model: Path | bytes, device: str = "cpu", threads: int = 0)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = _ERRORS_ONLY
+    # Threads that wait for work must not keep busy: detector, flow and pose share the cores.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     providers = [provider] if device == "cpu" else [provider, PROVIDERS["cpu"]]
     source = model if isinstance(model, bytes) else str(model)
     name = "graph" if isinstance(model, bytes) else str(model)

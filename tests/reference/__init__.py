@@ -1,0 +1,1 @@
+"""Slow, obvious oracles that the fast code is held against."""
