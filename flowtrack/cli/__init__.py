@@ -9,6 +9,7 @@ import typer
 from flowtrack import __version__
 from flowtrack.cli.bundle import bundle
 from flowtrack.cli.doctor import doctor
+from flowtrack.cli.export import app as export
 from flowtrack.cli.inspect import inspect
 from flowtrack.cli.track import track
 from flowtrack.cli.verify import verify
@@ -17,6 +18,7 @@ app = typer.Typer(
     name="flowtrack",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -44,6 +46,9 @@ def _root(
 
 for function in (track, bundle, verify, inspect, doctor):
     app.command()(function)
+
+
+app.add_typer(export, name="export")
 
 
 def main() -> None:

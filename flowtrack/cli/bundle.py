@@ -42,7 +42,7 @@ def bundle(
         float | None,
         typer.Option(help="Largest pixel value it expects: 255 or 1. rcnn: 1, otherwise 255."),
     ] = None,
-    detector_mean: Annotated[str, typer.Option(help=_MEAN)] = "none",
+    detector_mean: Annotated[str | None, typer.Option(help=_MEAN)] = None,
     detector_size: Annotated[
         str | None, typer.Option(help="HEIGHTxWIDTH to feed, where the graph leaves it free.")
     ] = None,
@@ -53,11 +53,13 @@ def bundle(
         Literal["keypoints", "heatmap", "simcc"],
         typer.Option(help="How the pose output is read; keypoints is flowtrack's own contract."),
     ] = "keypoints",
-    pose_color: Annotated[Color, typer.Option(help="Channel order it was trained on.")] = "rgb",
+    pose_color: Annotated[
+        Color | None, typer.Option(help="Channel order it was trained on; rgb unless told.")
+    ] = None,
     pose_range: Annotated[
         float | None, typer.Option(help="Largest pixel value it expects: 255 or 1.")
     ] = None,
-    pose_mean: Annotated[str, typer.Option(help=_MEAN)] = "none",
+    pose_mean: Annotated[str | None, typer.Option(help=_MEAN)] = None,
     pose_offset: Annotated[
         Literal["quarter", "second", "none"],
         typer.Option(help="Sub-cell rule of heatmap: the official code's, or the paper's words."),
@@ -69,7 +71,9 @@ def bundle(
         float, typer.Option(help="Boxes are enlarged so much before they are cropped.")
     ] = 1.25,
     pose_simcc_ratio: Annotated[float, typer.Option(help="Bins per pixel of simcc.")] = 2.0,
-    flow_color: Annotated[Color, typer.Option(help="Channel order it was trained on.")] = "rgb",
+    flow_color: Annotated[
+        Color | None, typer.Option(help="Channel order it was trained on; rgb unless told.")
+    ] = None,
     flow_range: Annotated[
         float | None, typer.Option(help="Largest pixel value it expects: 255 or 1.")
     ] = None,
@@ -103,23 +107,23 @@ def bundle(
 
     skeleton_named(skeleton)
     files: dict[str, bytes | Path] = {"detector.onnx": detector, "pose.onnx": pose}
-    detector_file, _ = describe_network(
+    if detector_decode == "yolox":
+        detector_color = detector_color or "bgr"
+    elif detector_decode == "rcnn":
+        detector_range = detector_range or 1.0
+    detector_file = describe_network(
         detector,
         "detector",
-        _feeding(
-            detector_color or ("bgr" if detector_decode == "yolox" else "rgb"),
-            detector_range or (1.0 if detector_decode == "rcnn" else None),
-            detector_mean,
-        ),
-        _size(detector_size),
+        _feeding(detector_color, detector_range, detector_mean),
+        _optional_size(detector_size),
     )
-    pose_file, _ = describe_network(pose, "pose", _feeding(pose_color, pose_range, pose_mean))
+    pose_file = describe_network(pose, "pose", _feeding(pose_color, pose_range, pose_mean))
     flow_spec: FlowSpec | None = None
     if flow == "dis":
         flow_spec = FlowSpec("dis", max_side=flow_max_side, preset=dis_preset)
     elif flow != "none":
-        flow_file, _ = describe_network(
-            Path(flow), "flow", _feeding(flow_color, flow_range, "none"), _size(flow_size)
+        flow_file = describe_network(
+            Path(flow), "flow", _feeding(flow_color, flow_range, None), _optional_size(flow_size)
         )
         flow_spec = FlowSpec("flow", flow_file, flow_layout, flow_unit, flow_max_side)
         files["flow.onnx"] = Path(flow)
@@ -145,20 +149,23 @@ def bundle(
     )
 
 
-def _feeding(color: Color, largest: float | None, mean: str) -> Feeding:
+def _feeding(color: Color | None, largest: float | None, mean: str | None) -> Feeding | None:
+    """What the command line says of a network's input; None if it says nothing."""
     from flowtrack.runtime.assemble import IMAGENET_MEAN, IMAGENET_STD, Feeding
 
+    if color is None and largest is None and mean is None:
+        return None
     if largest is not None and largest <= 0:
         raise OptionError(f"pixel range is {largest}, expected 255 or 1")
     if mean == "imagenet":
         if largest not in (None, 1.0):
             raise OptionError(f"mean imagenet is for pixels up to 1, the range given is {largest}")
-        return Feeding(color, 1 / 255, IMAGENET_MEAN, IMAGENET_STD)
+        return Feeding(color or "rgb", 1 / 255, IMAGENET_MEAN, IMAGENET_STD)
     scale = (largest or 255.0) / 255.0
-    if mean == "none":
-        return Feeding(color, scale)
+    if mean in (None, "none"):
+        return Feeding(color or "rgb", scale)
     subtracted, _, divided = mean.partition("/")
-    return Feeding(color, scale, _three(subtracted), _three(divided or "1,1,1"))
+    return Feeding(color or "rgb", scale, _three(subtracted), _three(divided or "1,1,1"))
 
 
 def _three(text: str) -> tuple[float, float, float]:
@@ -172,9 +179,16 @@ def _three(text: str) -> tuple[float, float, float]:
     return first, second, third
 
 
-def _size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
+def _optional_size(text: str | None) -> tuple[int, int] | None:
+    return None if text is None else parse_size(text)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(height, width) from HEIGHTxWIDTH.
+
+    Raises:
+        OptionError: the text is something else.
+    """
     parts: list[Any] = text.lower().split("x")
     if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
         raise OptionError(f"size is {text!r}, expected HEIGHTxWIDTH such as 416x416")

@@ -12,9 +12,10 @@ import numpy as np
 
 from flowtrack.errors import BundleError, OptionError
 from flowtrack.runtime.clock import StageClock
-from flowtrack.runtime.engines import Engine, TensorSpec, open_engine
+from flowtrack.runtime.engines import TensorSpec, open_engine
 from flowtrack.runtime.manifest import InputSpec, Manifest, NetworkFile
 from flowtrack.runtime.pipeline import build_pipeline, open_flow
+from flowtrack.runtime.sidecar import read_sidecar, sidecar_path
 from flowtrack.structs import Boxes, Frame
 from flowtrack.tracker.options import TrackerOptions
 
@@ -45,26 +46,35 @@ IMAGENET = Feeding(scale=1 / 255, mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
 
 def describe_network(
-    path: Path, part: str, feeding: Feeding, size: tuple[int, int] | None = None
-) -> tuple[NetworkFile, Engine]:
+    path: Path, part: str, feeding: Feeding | None = None, size: tuple[int, int] | None = None
+) -> NetworkFile:
     """The manifest's entry for an ONNX file, its names, types and sizes read from the graph.
 
     Args:
-        path: of the file; it goes into the bundle as `<part>.onnx`.
+        path: of the file; it goes into the bundle as `<part>.onnx`. A network exported by
+            flowtrack brings its facts in a `.json` beside it.
         part: `detector`, `pose` or `flow`.
-        feeding: what the graph does not tell.
+        feeding: what the graph does not tell; None takes the facts beside it, or RGB as it is.
         size: (height, width) to feed where the graph leaves them free.
-
-    Returns:
-        The entry, and the loaded network.
 
     Raises:
         BundleError: there is no such file, or its inputs are not pictures.
         EngineError: the file is no graph that can be loaded.
+        OptionError: an argument would be ignored.
     """
     if not path.is_file():
         raise BundleError(f"no {part} network at {path}")
     data = path.read_bytes()
+    known = read_sidecar(path, data)
+    if known is not None:
+        if feeding is not None:
+            raise OptionError(
+                f"{part} network {path} brings its facts in {sidecar_path(path).name}; leave "
+                "color, range and mean out"
+            )
+        spec = known.input if size is None else _with_size(known.input, size, part)
+        return replace(known, path=f"{part}.onnx", input=spec)
+    feeding = feeding or Feeding()
     engine = open_engine(data, "cpu")
     pictures = [tensor for tensor in engine.inputs if _is_picture(tensor)]
     wanted = 2 if part == "flow" else 1
@@ -83,14 +93,13 @@ def describe_network(
         )
     if size is not None:
         spec = _with_size(spec, size, part)
-    entry = NetworkFile(
+    return NetworkFile(
         path=f"{part}.onnx",
         sha256=hashlib.sha256(data).hexdigest(),
         input=spec,
         precision="fp16" if spec.dtype == "float16" else "fp32",
         source={"file": path.name},
     )
-    return entry, engine
 
 
 def _is_picture(tensor: TensorSpec) -> bool:

@@ -223,7 +223,7 @@ def _draw(
 def _line_width(points: npt.NDArray[np.float32], canvas: ByteArray, factor: float) -> int:
     """Width of a limb in pixels: a 90th of the person's extent, kept within the picture's scale."""
     extent = float(np.ptp(points.astype(np.float64), axis=0).max())
-    most = max(min(canvas.shape[:2]) / 160, 1.0)
+    most: float = max(min(canvas.shape[:2]) / 160, 1.0)
     return max(round(factor * min(max(extent / 90, 1.0), most)), 1)
 
 
@@ -321,7 +321,7 @@ def _draw_labels(
         top = points[inside][points[inside][:, 1].argmin()]
         left = int(np.clip(top[0] - pill_w / 2, 1, width - pill_w - 1))
         upper = int(np.clip(top[1] - pill_h - 20 * scale, 1, height - pill_h - 1))
-        upper = _free(left, upper, pill_w, pill_h, taken)
+        left, upper = _free(left, upper, pill_w, pill_h, taken)
         taken.append((left, upper, pill_w, pill_h))
         color = color_of(ids[row])
         radius, middle = pill_h // 2, upper + pill_h // 2
@@ -335,18 +335,27 @@ def _draw_labels(
 
 def _free(
     left: int, upper: int, width: int, height: int, taken: list[tuple[int, int, int, int]]
-) -> int:
-    """The given height, or the next above that no other label covers; at the top they overlap."""
+) -> tuple[int, int]:
+    """The given corner, or a near one that no other label covers: above, else to the left.
+
+    Where neither fits into the picture they overlap.
+    """
     for _ in range(len(taken)):
-        for x, y, w, h in taken:
-            if left < x + w and x < left + width and upper < y + h and y < upper + height:
-                if y - height < 1:
-                    return upper
-                upper = y - height
-                break
+        hit = [
+            (x, y)
+            for x, y, w, h in taken
+            if left < x + w and x < left + width and upper < y + h and y < upper + height
+        ]
+        if not hit:
+            break
+        x, y = hit[0]
+        if y - height >= 1:
+            upper = y - height - 1
+        elif x - width >= 1:
+            left = x - width - 1
         else:
             break
-    return upper
+    return left, upper
 
 
 def _luminance(color: Color) -> float:
@@ -408,8 +417,10 @@ def _clipped(pieces: _Doubles, canvas: ByteArray, margin: float) -> _Doubles:
     OpenCV's coordinates are 16 bits wide before the point, so nothing larger may reach it. The
     method is Liang and Barsky's (1984).
     """
-    pieces = pieces[np.isfinite(pieces).all(axis=(1, 2))]
     high = np.array([canvas.shape[1], canvas.shape[0]]) - 1 + margin
+    pieces = pieces[np.isfinite(pieces).all(axis=(1, 2))]
+    if (pieces >= -margin).all() and (pieces <= high).all():
+        return pieces
     start, way = pieces[:, 0], pieces[:, 1] - pieces[:, 0]
     with np.errstate(divide="ignore", invalid="ignore"):
         to_low, to_high = (-margin - start) / way, (high - start) / way

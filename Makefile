@@ -1,0 +1,44 @@
+# Everything starts from a bare Python 3.11+ with venv and make.
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+OUT ?= demo
+BIN := $(VENV)/bin
+GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
+
+.PHONY: demo test dev check bench gpu clean
+
+demo: $(VENV)/.track            ## set up, then track a synthetic clip without any download
+	$(BIN)/python -m examples.puppets.demo --out $(OUT)
+
+test: $(VENV)/.dev              ## set up, then pass the tests
+	$(BIN)/python -m pytest
+
+dev: $(VENV)/.dev               ## set up for working on flowtrack, with the commit hooks
+	$(BIN)/pre-commit install
+
+check: $(VENV)/.dev             ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev             ## measure; results as JSON, compared run by run
+	$(BIN)/python -m benchmarks all
+
+gpu:                            ## what needs a GPU; skips what the machine lacks and says so
+	PYTHONPATH=. $(GPU_PYTHON) -m pytest tests/gpu -rs --no-header -p no:cacheprovider
+
+clean:                          ## remove what the other targets made
+	rm -rf $(VENV) $(OUT) build *.egg-info
+
+$(VENV)/.track: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -e '.[cpu]' 'onnx>=1.17'
+	touch $@
+
+# torch goes first and alone, so that its version is the one that was tested.
+$(VENV)/.dev: $(VENV)/.track
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet -e '.[cpu,export,dev]'
+	touch $@

@@ -1,0 +1,1 @@
+"""Programs to copy, and the synthetic clip of the demo."""
