@@ -1,1 +1,21 @@
 """The three networks in PyTorch."""
+
+from __future__ import annotations
+
+from flowtrack.training.models.center_detector import CenterDetector, CenterMaps
+from flowtrack.training.models.flownet2s import FlowNet2S
+from flowtrack.training.models.normalization import IMAGENET_MEAN, IMAGENET_STD, Normalization
+from flowtrack.training.models.pose_resnet import PoseResNet
+from flowtrack.training.models.resnet import RESNET_DEPTHS, ResNetTrunk
+
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "RESNET_DEPTHS",
+    "CenterDetector",
+    "CenterMaps",
+    "FlowNet2S",
+    "Normalization",
+    "PoseResNet",
+    "ResNetTrunk",
+]
