@@ -86,7 +86,8 @@ def _palette(count: int) -> tuple[Color, ...]:
     return tuple((int(b), int(g), int(r)) for r, g, b in np.rint(255 * srgb))
 
 
-PALETTE = _palette(24)
+PALETTE = _palette(20)
+"""From the 21st on, golden angles come back to hues that are taken."""
 
 
 def color_of(track_id: int) -> Color:
@@ -321,7 +322,7 @@ def _draw_labels(
         top = points[inside][points[inside][:, 1].argmin()]
         left = int(np.clip(top[0] - pill_w / 2, 1, width - pill_w - 1))
         upper = int(np.clip(top[1] - pill_h - 20 * scale, 1, height - pill_h - 1))
-        left, upper = _free(left, upper, pill_w, pill_h, taken)
+        left, upper = _free(left, upper, (pill_w, pill_h), taken, width)
         taken.append((left, upper, pill_w, pill_h))
         color = color_of(ids[row])
         radius, middle = pill_h // 2, upper + pill_h // 2
@@ -334,27 +335,34 @@ def _draw_labels(
 
 
 def _free(
-    left: int, upper: int, width: int, height: int, taken: list[tuple[int, int, int, int]]
+    left: int,
+    upper: int,
+    size: tuple[int, int],
+    taken: list[tuple[int, int, int, int]],
+    picture_width: int,
 ) -> tuple[int, int]:
-    """The given corner, or a near one that no other label covers: above, else to the left.
+    """The given corner, or a near one that no other label covers: above, else beside it.
 
     Where neither fits into the picture they overlap.
     """
+    width, height = size
     for _ in range(len(taken)):
         hit = [
-            (x, y)
+            (x, y, w)
             for x, y, w, h in taken
             if left < x + w and x < left + width and upper < y + h and y < upper + height
         ]
         if not hit:
             break
-        x, y = hit[0]
+        x, y, w = hit[0]
         if y - height >= 1:
             upper = y - height - 1
-        elif x - width >= 1:
-            left = x - width - 1
-        else:
+            continue
+        sides = (x - width - 1, x + w + 1)
+        beside = [(abs(c - left), c) for c in sides if 1 <= c < picture_width - width]
+        if not beside:
             break
+        left = min(beside)[1]
     return left, upper
 
 
