@@ -45,12 +45,33 @@ def _iou(a: FloatArray, b: FloatArray) -> float:
 
 @jit
 def _iou_matrix(a: FloatArray, b: FloatArray, out: FloatArray) -> None:
+    # One column per corner and the area, in float64, so that the inner loop is vector code.
+    columns = np.zeros((5, b.shape[0]), np.float64)
+    for j in range(b.shape[0]):
+        if _is_finite(b[j]):
+            for corner in range(4):
+                columns[corner, j] = b[j, corner]
+            columns[4, j] = (columns[2, j] - columns[0, j]) * (columns[3, j] - columns[1, j])
     for i in range(a.shape[0]):
-        if not np.isfinite(a[i]).all():
+        if not _is_finite(a[i]):
             continue
+        left, top, right, bottom = float(a[i, 0]), float(a[i, 1]), float(a[i, 2]), float(a[i, 3])
+        area = (right - left) * (bottom - top)
         for j in range(b.shape[0]):
-            if np.isfinite(b[j]).all():
-                out[i, j] = _iou(a[i], b[j])
+            width = min(right, columns[2, j]) - max(left, columns[0, j])
+            height = min(bottom, columns[3, j]) - max(top, columns[1, j])
+            shared = max(width, 0.0) * max(height, 0.0)
+            out[i, j] = shared / (area + columns[4, j] - shared) if shared > 0.0 else 0.0
+
+
+@jit
+def _is_finite(box: FloatArray) -> bool:
+    return (
+        math.isfinite(box[0])
+        and math.isfinite(box[1])
+        and math.isfinite(box[2])
+        and math.isfinite(box[3])
+    )
 
 
 def nms(xyxy: npt.ArrayLike, score: npt.ArrayLike, iou: float) -> IntArray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,7 +14,7 @@ MIN_AREA_PX2 = 1.0
 """Smallest area that OKS divides by, also taken for one that is not finite."""
 
 # Missing joints are put out of reach instead of being asked about in the inner loop: their squared
-# distance to anything stays finite in float32, and its exponential is exactly zero.
+# distance to anything in a picture stays finite in float32, and its exponential is exactly zero.
 _OUT_OF_REACH = np.float32(1e18)
 
 # exp(-x) beyond this changes no float32 sum of terms up to 1.
@@ -48,19 +50,10 @@ def oks_matrix(
     b_mask = checked("b_usable", b_usable, (len(second), joints), np.bool_)
     area = checked("a_area", a_area, (count,), np.float32)
     sigma = checked("sigmas", sigmas, (joints,), np.float32)
-    a_mask = a_mask & np.isfinite(first).all(axis=-1)
-    b_mask = b_mask & np.isfinite(second).all(axis=-1)
-    usable_area = np.where(np.isfinite(area), np.maximum(area, MIN_AREA_PX2), MIN_AREA_PX2)
-    weight = 1.0 / (usable_area[:, None] * (8.0 * sigma * sigma)[None])
     out = np.empty((count, len(second)), np.float32)
-    _oks_matrix(
-        np.where(a_mask[..., None], first, _OUT_OF_REACH),
-        weight.astype(np.float32),
-        # Joints first, people last: the inner loop runs over people and fills vector registers.
-        np.ascontiguousarray(np.where(b_mask[..., None], second, -_OUT_OF_REACH).T),
-        out,
-    )
-    out /= np.maximum(a_mask.sum(axis=1), 1).astype(np.float32)[:, None]
+    people = np.empty((2, joints, len(second)), np.float32)
+    _columns(second, b_mask, people)
+    _oks_matrix(first, a_mask, area, people, sigma, out)
     return out
 
 
@@ -87,16 +80,42 @@ def _exp_minus(x: np.float32) -> np.float32:
 
 
 @jit
-def _oks_matrix(a: FloatArray, weight: FloatArray, b: FloatArray, out: FloatArray) -> None:
-    """Sums over joints: `a` (M, K, 2), `weight` (M, K), `b` (2, K, N) to `out` (M, N)."""
+def _columns(xy: FloatArray, usable: BoolArray, out: FloatArray) -> None:
+    """(N, K, 2) as (2, K, N), so that a loop over people is vector code."""
+    for j in range(xy.shape[0]):
+        for k in range(xy.shape[1]):
+            x, y = xy[j, k, 0], xy[j, k, 1]
+            there = usable[j, k] and math.isfinite(x) and math.isfinite(y)
+            out[0, k, j] = x if there else _OUT_OF_REACH
+            out[1, k, j] = y if there else _OUT_OF_REACH
+
+
+@jit
+def _oks_matrix(
+    a: FloatArray,
+    usable: BoolArray,
+    area: FloatArray,
+    b: FloatArray,
+    sigmas: FloatArray,
+    out: FloatArray,
+) -> None:
+    """Poses `a` (M, K, 2) with `b` (2, K, N) from `_columns`; `out` (M, N) is written."""
     out[:] = 0.0
     for i in range(a.shape[0]):
+        scale = area[i] if area[i] > MIN_AREA_PX2 and math.isfinite(area[i]) else MIN_AREA_PX2
+        count = 0
         for k in range(a.shape[1]):
-            x, y, w = a[i, k, 0], a[i, k, 1], weight[i, k]
+            x, y = a[i, k, 0], a[i, k, 1]
+            if not (usable[i, k] and math.isfinite(x) and math.isfinite(y)):
+                continue
+            count += 1
+            weight = np.float32(1.0 / (8.0 * sigmas[k] * sigmas[k] * scale))
             for j in range(b.shape[2]):
                 dx = x - b[0, k, j]
                 dy = y - b[1, k, j]
-                out[i, j] += _exp_minus((dx * dx + dy * dy) * w)
+                out[i, j] += _exp_minus((dx * dx + dy * dy) * weight)
+        for j in range(b.shape[2]):
+            out[i, j] /= np.float32(max(count, 1))
 
 
 def joint_area(xy: npt.ArrayLike, usable: npt.ArrayLike) -> FloatArray:

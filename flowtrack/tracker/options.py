@@ -12,7 +12,7 @@ Similarity = Literal["bbox", "pose", "flow", "multi_flow"]
 FlowLinks = Literal["chained", "direct"]
 OksArea = Literal["joints", "box"]
 
-DEFAULT_QUEUE = 5
+DEFAULT_QUEUE = 10
 """Frames that `multi_flow` looks back unless told; the others look at the previous frame."""
 
 
@@ -25,7 +25,7 @@ class TrackerOptions:
             as they were; `flow`: OKS of joints that the flow carried from the previous frame
             (equation 1); `multi_flow`: the same from every frame of the queue.
         propagate: whether boxes around flow-propagated joints join the detections (lines 8, 9).
-        queue: L_Q, how many frames are remembered; None takes 5 for `multi_flow` and 1 otherwise.
+        queue: L_Q, how many frames are remembered; None takes 10 for `multi_flow` and 1 otherwise.
         flow_links: how joints of older frames get here: `chained`, one flow a frame applied again
             and again, or `direct`, one flow from each remembered frame to this one.
         min_similarity: an instance and a track less similar than this are never linked.
@@ -35,7 +35,8 @@ class TrackerOptions:
             similarity, nor appear in the results.
         pose_nms: OKS above which two poses of a frame are one person, the better score stays;
             None switches it off, as in the paper.
-        oks_area: the person's area in OKS: the extent of the joints, or the box.
+        oks_area: the person's area in OKS: the extent of the joints, or the box. The extent of a
+            person seen from the side, or half hidden, is so small that noise ends the track.
         box_growth: growth of the box around propagated joints, in total length.
         detect_every: run the detector on every n-th frame; propagated boxes carry the others.
     """
@@ -44,12 +45,12 @@ class TrackerOptions:
     propagate: bool = True
     queue: int | None = None
     flow_links: FlowLinks = "chained"
-    min_similarity: float = 0.2
+    min_similarity: float = 0.1
     nms_iou: float = 0.5
     box_threshold: float = 0.5
     joint_threshold: float = 0.4
     pose_nms: float | None = 0.6
-    oks_area: OksArea = "joints"
+    oks_area: OksArea = "box"
     box_growth: float = 0.15
     detect_every: int = 1
 

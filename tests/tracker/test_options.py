@@ -40,7 +40,7 @@ def test_options_survive_the_way_through_json():
 
 
 def test_queue_follows_the_similarity():
-    assert TrackerOptions().length == 5
+    assert TrackerOptions().length == 10
     assert TrackerOptions(similarity="flow").length == 1
     assert TrackerOptions(queue=9).length == 9
 
