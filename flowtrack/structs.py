@@ -34,12 +34,16 @@ def checked(
     `shape` mixes sizes and names: a name stands for any size and is shown in the message.
 
     Raises:
-        InputError: the number of axes or a fixed size differs.
+        InputError: the number of axes or a fixed size differs, or the values are of another kind
+            (text, or fractions where whole numbers are expected).
     """
     try:
-        array: npt.NDArray[Any] = np.ascontiguousarray(value, dtype=dtype)
-    except (TypeError, ValueError) as error:
+        given = np.asarray(value)
+    except ValueError as error:
         raise InputError(f"{name} is not an array of {dtype.__name__}: {error}") from error
+    if given.size and not np.can_cast(given.dtype, dtype, "same_kind"):
+        raise InputError(f"{name} is an array of {given.dtype}, expected {dtype.__name__}")
+    array: npt.NDArray[Any] = given.astype(dtype, order="C", copy=False)
     fits = array.ndim == len(shape) and all(
         isinstance(want, str) or want == have for want, have in zip(shape, array.shape, strict=True)
     )
@@ -105,7 +109,13 @@ class Boxes:
         count = len(xyxy)
         object.__setattr__(self, "xyxy", xyxy)
         object.__setattr__(self, "score", checked("score", self.score, (count,), np.float32))
-        object.__setattr__(self, "origin", checked("origin", self.origin, (count,), np.int8))
+        origin = checked("origin", self.origin, (count,), np.int8)
+        if ((origin != DETECTED) & (origin != PROPAGATED)).any():
+            raise InputError(
+                f"origin holds {sorted(set(origin.tolist()))}, expected {DETECTED} (detected) or "
+                f"{PROPAGATED} (propagated)"
+            )
+        object.__setattr__(self, "origin", origin)
 
     def __len__(self) -> int:
         return len(self.xyxy)
@@ -123,13 +133,15 @@ class Boxes:
     def detected(cls, xyxy: npt.ArrayLike, score: npt.ArrayLike) -> Self:
         """Boxes that came from a detector."""
         boxes = checked("xyxy", xyxy, ("N", 4), np.float32)
-        return cls(boxes, np.asarray(score, np.float32), np.full(len(boxes), DETECTED, np.int8))
+        scores = checked("score", score, (len(boxes),), np.float32)
+        return cls(boxes, scores, np.full(len(boxes), DETECTED, np.int8))
 
     @classmethod
     def propagated(cls, xyxy: npt.ArrayLike, score: npt.ArrayLike) -> Self:
         """Boxes around joints that the flow carried from the frame before."""
         boxes = checked("xyxy", xyxy, ("N", 4), np.float32)
-        return cls(boxes, np.asarray(score, np.float32), np.full(len(boxes), PROPAGATED, np.int8))
+        scores = checked("score", score, (len(boxes),), np.float32)
+        return cls(boxes, scores, np.full(len(boxes), PROPAGATED, np.int8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +166,7 @@ class FlowField:
         uv = checked("uv", self.uv, (2, "h", "w"), np.float32)
         if min(uv.shape) == 0:
             raise InputError(f"uv has shape {uv.shape}, expected at least one cell")
-        if not all(np.isfinite(s) and s > 0 for s in self.scale):
+        if len(self.scale) != 2 or not all(np.isfinite(s) and s > 0 for s in self.scale):
             raise InputError(f"flow scale is {self.scale}, expected two positive numbers")
         object.__setattr__(self, "uv", uv)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +17,11 @@ from flowtrack.runtime.manifest import Manifest, safe_member
 
 MANIFEST = "manifest.json"
 _MAX_MANIFEST_BYTES = 1 << 20
+
+# What reading a zip file can end in that is damaged, encrypted or packed in a foreign way.
+_ZIP_ERRORS = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError,
+)  # fmt: skip
 
 
 class Bundle:
@@ -116,10 +123,11 @@ def is_bundle(path: Path) -> bool:
     """Whether a directory or zip file holds a manifest."""
     if path.is_dir():
         return (path / MANIFEST).is_file()
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return MANIFEST in archive.namelist()
+    except _ZIP_ERRORS:
         return False
-    with zipfile.ZipFile(path) as archive:
-        return MANIFEST in archive.namelist()
 
 
 def _stage(folder: Path, manifest: Manifest, files: Mapping[str, bytes | Path]) -> None:
@@ -143,8 +151,8 @@ def _zip(folder: Path, target: Path) -> Path:
 
 
 def _replace(staged: Path, place: Path, aside: Path) -> None:
-    """Put `staged` at `place`; a directory cannot be replaced in one step, so it steps aside."""
-    if not place.is_dir():
+    """Put `staged` at `place`; only a file replaces a file in one step, others step aside."""
+    if not place.exists() or (place.is_file() and staged.is_file()):
         staged.replace(place)
         return
     place.replace(aside)
@@ -171,15 +179,15 @@ def _read_member(place: Path, name: str, limit: int | None = None) -> bytes:
             raise BundleError(f"{place}: {name} cannot be read: {error}") from error
     if not zipfile.is_zipfile(place):
         raise BundleError(f"{place} is neither a directory nor a zip file, so it is no bundle")
-    with zipfile.ZipFile(place) as archive:
-        try:
+    try:
+        with zipfile.ZipFile(place) as archive:
             info = archive.getinfo(os.fspath(member))
             _check_size(place, name, info.file_size, limit)
             return archive.read(info)
-        except KeyError:
-            raise BundleError(f"{place}: {name} is missing; make the bundle again") from None
-        except (zipfile.BadZipFile, OSError) as error:
-            raise BundleError(f"{place}: {name} cannot be read: {error}") from error
+    except KeyError:
+        raise BundleError(f"{place}: {name} is missing; make the bundle again") from None
+    except _ZIP_ERRORS as error:
+        raise BundleError(f"{place}: {name} cannot be read: {error}") from error
 
 
 def _check_size(place: Path, name: str, size: int, limit: int | None) -> None:

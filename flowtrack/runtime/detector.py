@@ -14,7 +14,7 @@ from flowtrack.errors import BundleError
 from flowtrack.runtime.clock import StageClock
 from flowtrack.runtime.engines import Engine
 from flowtrack.runtime.manifest import DetectorSpec
-from flowtrack.runtime.network import check_engine, plain_batch
+from flowtrack.runtime.network import check_engine, plain_batch, read_output
 from flowtrack.runtime.preprocess import fit, pack
 from flowtrack.structs import Boxes, FloatArray, Frame
 from flowtrack.tracker.boxes import nms
@@ -51,7 +51,9 @@ class Detector:
         with clock.stage("detector.prepare"):
             height, width = spec.height or frame.height, spec.width or frame.width
             picture, placed = fit(frame.image, height, width, self.spec.letterbox)
-            batch = plain_batch(pack(picture[None], spec), self.engine.inputs[0])
+            # A network fixed to more than one picture gets the same one in every place.
+            batch = np.repeat(pack(picture[None], spec), spec.batch or 1, axis=0)
+            batch = plain_batch(batch, self.engine.inputs[0])
         with clock.stage("detector.engine"):
             outputs = self.engine.infer({self.engine.inputs[0].name: batch})
         with clock.stage("detector.decode"):
@@ -67,7 +69,8 @@ class Detector:
 def decode_boxes(outputs: list[Array], spec: DetectorSpec, size: tuple[int, int]) -> Candidates:
     """Our own contract: boxes (1, M, 4) in input pixels and scores (1, M)."""
     del spec, size
-    return outputs[0][0].astype(np.float32), outputs[1][0].astype(np.float32)
+    boxes = read_output("detector", "boxes", outputs[0], ("N", "M", 4))[0]
+    return boxes, read_output("detector", "boxes", outputs[1], ("N", len(boxes)))[0]
 
 
 def decode_yolox(outputs: list[Array], spec: DetectorSpec, size: tuple[int, int]) -> Candidates:
@@ -76,7 +79,7 @@ def decode_yolox(outputs: list[Array], spec: DetectorSpec, size: tuple[int, int]
     Box centre = (xy + cell) * stride, size = exp(wh) * stride; score = objectness x class
     (Megvii-BaseDetection/YOLOX, yolox/models/yolo_head.py).
     """
-    rows = outputs[0][0]
+    rows = read_output("detector", "yolox", outputs[0], ("N", "A", "5 + classes"))[0]
     cells, strides = _yolox_grid(size, spec.strides)
     person = 5 + (spec.person_class or 0)
     if rows.shape[0] != len(cells) or rows.shape[1] <= person:
@@ -88,10 +91,11 @@ def decode_yolox(outputs: list[Array], spec: DetectorSpec, size: tuple[int, int]
     likely = score >= spec.score_floor
     rows, score = rows[likely], score[likely]
     centre = (rows[:, :2] + cells[likely]) * strides[likely]
-    half = np.exp(rows[:, 2:4]) * strides[likely] / 2.0
-    xyxy = np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
+    with np.errstate(over="ignore"):  # an infinite box goes in the NMS
+        half = np.exp(rows[:, 2:4]) * strides[likely] / 2.0
+    xyxy = np.concatenate([centre - half, centre + half], axis=1)
     kept = nms(xyxy, score, spec.nms_iou)
-    return xyxy[kept], score[kept].astype(np.float32)
+    return xyxy[kept], score[kept]
 
 
 @lru_cache(maxsize=16)
@@ -108,11 +112,17 @@ def _yolox_grid(size: tuple[int, int], strides: tuple[int, ...]) -> tuple[FloatA
 def decode_rcnn(outputs: list[Array], spec: DetectorSpec, size: tuple[int, int]) -> Candidates:
     """What torchvision's detectors give: boxes (M, 4) in input pixels, labels (M,), scores (M,)."""
     del size
-    by_type = {output.dtype.kind: output for output in outputs if output.ndim == 1}
-    boxes = next(output for output in outputs if output.ndim == 2)
-    label = 1 if spec.person_class is None else spec.person_class
-    people = by_type["i"] == label
-    return boxes[people].astype(np.float32), by_type["f"][people].astype(np.float32)
+    by_kind = {(output.ndim, output.dtype.kind): output for output in outputs}
+    if set(by_kind) != {(2, "f"), (1, "i"), (1, "f")}:
+        found = [f"{output.dtype} {output.shape}" for output in outputs]
+        raise BundleError(
+            f"detector gives {', '.join(found)}; decode 'rcnn' reads boxes (M, 4), whole-number "
+            "labels (M,) and scores (M,); correct `decode` in the manifest"
+        )
+    boxes = read_output("detector", "rcnn", by_kind[2, "f"], ("M", 4))
+    scores = read_output("detector", "rcnn", by_kind[1, "f"], (len(boxes),))
+    people = by_kind[1, "i"] == (1 if spec.person_class is None else spec.person_class)
+    return boxes[people], scores[people]
 
 
 DECODES: Mapping[str, Decode] = MappingProxyType(

@@ -19,6 +19,12 @@ from flowtrack.tracker.jit import cache_folder
 
 State = Literal["ok", "missing", "broken"]
 
+# Distributions that install the module `cv2`.
+_OPENCV = (
+    "opencv-python", "opencv-python-headless",
+    "opencv-contrib-python", "opencv-contrib-python-headless",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -60,7 +66,7 @@ def _packages() -> Iterator[Finding]:
             yield Finding(name, "broken", "not installed", f"pip install {name}")
         else:
             yield Finding(name, "ok", version)
-    opencv = [name for name in ("opencv-python", "opencv-python-headless") if _version(name)]
+    opencv = [name for name in _OPENCV if _version(name)]
     if len(opencv) > 1:
         yield Finding(
             "opencv",
@@ -139,8 +145,16 @@ def cuda_driver_version() -> str | None:
 def _encoder() -> Iterator[Finding]:
     if importlib.util.find_spec("av") is None:
         return
-    import av
-
+    try:
+        import av
+    except ImportError as error:
+        yield Finding(
+            "H.264 encoder",
+            "broken",
+            f"PyAV is installed and cannot be loaded: {error}",
+            "pip install --force-reinstall av",
+        )
+        return
     found = [name for name in ("libx264", "libopenh264") if name in av.codecs_available]
     if found:
         yield Finding("H.264 encoder", "ok", found[0])

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from flowtrack.errors import BundleError, OptionError
-from flowtrack.runtime.schema import json_schema, read_dataclass
-from flowtrack.skeleton import skeleton_named
+from flowtrack.runtime.schema import (
+    check_limits,
+    describe,
+    json_schema,
+    limits,
+    read_dataclass,
+)
+from flowtrack.skeleton import SKELETONS
 from flowtrack.tracker.options import TrackerOptions
 
 SCHEMA_VERSION = 1
@@ -22,6 +28,10 @@ SCHEMA_VERSION = 1
 DetectorDecode = Literal["boxes", "yolox", "rcnn"]
 PoseDecode = Literal["keypoints", "heatmap", "simcc"]
 FlowDecode = Literal["flow", "dis"]
+
+_SEGMENT = r"(?!\.{1,2}(/|$))[^/\\\u0000-\u001f]+"
+_MEMBER = rf"^(?![A-Za-z]:){_SEGMENT}(/{_SEGMENT})*$"
+"""A relative POSIX path that stays where it is: no `..`, no drive, no backslash."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +54,14 @@ class InputSpec:
     dtype: Literal["uint8", "float32", "float16"] = "uint8"
     layout: Literal["nhwc", "nchw"] = "nhwc"
     color: Literal["rgb", "bgr"] = "rgb"
-    scale: float = 1.0
+    scale: float = field(default=1.0, metadata=limits(exclusiveMinimum=0))
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    batch: int | None = None
-    height: int | None = None
-    width: int | None = None
+    std: tuple[float, float, float] = field(
+        default=(1.0, 1.0, 1.0), metadata=limits(exclusiveMinimum=0)
+    )
+    batch: int | None = field(default=None, metadata=limits(minimum=1))
+    height: int | None = field(default=None, metadata=limits(minimum=1))
+    width: int | None = field(default=None, metadata=limits(minimum=1))
 
 
 @dataclass(frozen=True)
@@ -66,8 +78,15 @@ class NetworkFile:
         source: where the network came from, as free text entries.
     """
 
-    path: str
-    sha256: str
+    path: str = field(
+        metadata=limits(
+            pattern=_MEMBER,
+            description="a relative path with forward slashes that stays inside the bundle",
+        )
+    )
+    sha256: str = field(
+        metadata=limits(pattern="^[0-9a-f]{64}$", description="64 hexadecimal digits")
+    )
     input: InputSpec
     precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
     parity: dict[str, Any] | None = None
@@ -84,7 +103,7 @@ class Letterbox:
     """
 
     anchor: Literal["top-left", "center"] = "top-left"
-    fill: int = 114
+    fill: int = field(default=114, metadata=limits(minimum=0, maximum=255))
 
 
 @dataclass(frozen=True)
@@ -107,11 +126,11 @@ class DetectorSpec:
     file: NetworkFile
     decode: DetectorDecode
     letterbox: Letterbox | None = field(default_factory=Letterbox)
-    person_class: int | None = None
-    strides: tuple[int, ...] = (8, 16, 32)
-    score_floor: float = 0.05
-    nms_iou: float = 0.65
-    max_boxes: int = 300
+    person_class: int | None = field(default=None, metadata=limits(minimum=0))
+    strides: tuple[int, ...] = field(default=(8, 16, 32), metadata=limits(minItems=1, minimum=1))
+    score_floor: float = field(default=0.05, metadata=limits(minimum=0, maximum=1))
+    nms_iou: float = field(default=0.65, metadata=limits(minimum=0, maximum=1))
+    max_boxes: int = field(default=300, metadata=limits(minimum=1))
 
 
 @dataclass(frozen=True)
@@ -133,8 +152,8 @@ class PoseSpec:
     decode: PoseDecode
     offset: Literal["quarter", "second", "none"] = "quarter"
     flip_test: bool = False
-    box_padding: float = 1.25
-    simcc_ratio: float = 2.0
+    box_padding: float = field(default=1.25, metadata=limits(exclusiveMinimum=0))
+    simcc_ratio: float = field(default=2.0, metadata=limits(exclusiveMinimum=0))
 
 
 @dataclass(frozen=True)
@@ -156,8 +175,8 @@ class FlowSpec:
     file: NetworkFile | None = None
     layout: Literal["nchw", "nhwc"] = "nchw"
     unit: Literal["input", "grid"] = "input"
-    max_side: int | None = 512
-    multiple: int = 64
+    max_side: int | None = field(default=512, metadata=limits(minimum=1))
+    multiple: int = field(default=64, metadata=limits(minimum=1))
     preset: Literal["ultrafast", "fast", "medium"] = "fast"
 
 
@@ -174,12 +193,12 @@ class Manifest:
         made_from: how it was made, as free entries (command, time, notes).
     """
 
-    skeleton: str
+    skeleton: str = field(metadata=limits(enum=list(SKELETONS)))
     detector: DetectorSpec
     pose: PoseSpec
     flow: FlowSpec | None = None
     tracker: dict[str, Any] = field(default_factory=dict)
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = field(default=SCHEMA_VERSION, metadata=limits(enum=[SCHEMA_VERSION]))
     made_by: str = ""
     made_from: dict[str, Any] = field(default_factory=dict)
 
@@ -189,13 +208,10 @@ class Manifest:
                 f"manifest has schema_version {self.schema_version}, this flowtrack reads "
                 f"{SCHEMA_VERSION}; update flowtrack or make the bundle again"
             )
+        check_limits(self, "manifest")
         try:
-            skeleton_named(self.skeleton)
+            read_dataclass(TrackerOptions, self.tracker, "manifest.tracker")
         except OptionError as error:
-            raise BundleError(f"manifest.skeleton: {error}") from error
-        try:
-            TrackerOptions.from_dict(self.tracker)
-        except (OptionError, TypeError) as error:
             raise BundleError(f"manifest.tracker: {error}") from error
         for name, file in self.files().items():
             _check_file(f"manifest.{name}.file", file, inputs=2 if name == "flow" else 1)
@@ -210,8 +226,6 @@ class Manifest:
                 f"manifest.pose.flip_test works on decode 'heatmap', not {self.pose.decode!r}; "
                 "export the graph with the flip test inside"
             )
-        if self.pose.box_padding <= 0:
-            raise BundleError(f"manifest.pose.box_padding is {self.pose.box_padding}, expected > 0")
         if self.flow is not None and (self.flow.file is None) != (self.flow.decode == "dis"):
             have = "no file" if self.flow.file is None else "a file"
             raise BundleError(f"manifest.flow has decode {self.flow.decode!r} and {have}")
@@ -229,8 +243,15 @@ class Manifest:
         return TrackerOptions.from_dict(self.tracker)
 
     def to_json(self) -> str:
-        """The manifest as JSON text."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+        """The manifest as JSON text.
+
+        Raises:
+            BundleError: a free entry holds what JSON has no form for.
+        """
+        try:
+            return json.dumps(asdict(self), indent=2, allow_nan=False) + "\n"
+        except (TypeError, ValueError) as error:
+            raise BundleError(f"the manifest cannot be written as JSON: {error}") from error
 
     @staticmethod
     def from_json(text: str | bytes) -> Manifest:
@@ -241,15 +262,76 @@ class Manifest:
                 the entry.
         """
         try:
-            value = json.loads(text)
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            value = json.loads(text, parse_constant=_no_number)
+        except (ValueError, RecursionError) as error:
             raise BundleError(f"manifest.json is not valid JSON: {error}") from error
         return read_dataclass(Manifest, value, "manifest")
 
 
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
+
+
 def manifest_schema() -> dict[str, Any]:
-    """JSON Schema of manifest.json."""
-    return json_schema(Manifest, "flowtrack bundle manifest")
+    """JSON Schema of manifest.json: what the types say, and the rules between entries.
+
+    Only the ranges of the tracker's options are left to the reader.
+    """
+    schema = json_schema(Manifest, "flowtrack bundle manifest")
+    schema["properties"]["tracker"] = describe(TrackerOptions)
+    schema["allOf"] = [
+        _inside("detector", "file", rule=_fed(1)),
+        _inside("pose", "file", rule=_fed(1)),
+        _inside("flow", "file", rule=_fed(2)),
+        _inside("pose", "file", "input", rule={
+            "properties": {"height": {"type": "integer"}, "width": {"type": "integer"}},
+            "required": ["height", "width"],
+        }),
+        _inside("pose", rule=_if("flip_test", True, _entry("decode", "heatmap"))),
+        _inside("flow", rule=_if("decode", "dis", {"properties": {"file": {"type": "null"}}})),
+        _inside("flow", rule=_if("decode", "flow", {
+            "properties": {"file": {"type": "object"}}, "required": ["file"],
+        })),
+    ]  # fmt: skip
+    return schema
+
+
+def _fed(pictures: int) -> dict[str, Any]:
+    """Rules of a network file that takes so many pictures."""
+    count = {"minItems": pictures, "maxItems": pictures}
+    plain = {name: {"const": value} for name, value in _as_it_is().items()}
+    rule = {
+        "properties": {"names": count},
+        "anyOf": [
+            {"properties": {"dtype": {"enum": ["float32", "float16"]}}, "required": ["dtype"]},
+            {"properties": plain},
+        ],
+    }
+    return _inside("input", rule=rule)
+
+
+def _inside(*path: str, rule: dict[str, Any]) -> dict[str, Any]:
+    """A rule of an entry as a rule of what the entry lies in."""
+    for name in reversed(path):
+        rule = {"properties": {name: rule}}
+    return rule
+
+
+def _entry(name: str, value: Any) -> dict[str, Any]:
+    return {"properties": {name: {"const": value}}, "required": [name]}
+
+
+def _if(name: str, value: Any, then: dict[str, Any]) -> dict[str, Any]:
+    return {"if": _entry(name, value), "then": then}
+
+
+def _as_it_is() -> dict[str, Any]:
+    """The entries of an input that leave pixels as they are."""
+    return {
+        entry.name: list(entry.default) if isinstance(entry.default, tuple) else entry.default
+        for entry in fields(InputSpec)
+        if entry.name in ("scale", "mean", "std")
+    }
 
 
 def safe_member(path: str, where: str) -> PurePosixPath:
@@ -258,27 +340,23 @@ def safe_member(path: str, where: str) -> PurePosixPath:
     Raises:
         BundleError: it is absolute, climbs out, or is not a plain POSIX path.
     """
-    member = PurePosixPath(path)
-    drive = re.match(r"^[A-Za-z]:", path)
-    if not path or member.is_absolute() or drive or "\\" in path or ".." in member.parts:
+    if re.fullmatch(_MEMBER, path) is None:
         raise BundleError(
             f"{where} is {path!r}; expected a relative path with forward slashes that stays "
             "inside the bundle"
         )
-    return member
+    return PurePosixPath(path)
 
 
 def _check_file(where: str, file: NetworkFile, inputs: int) -> None:
-    safe_member(file.path, f"{where}.path")
-    if not re.fullmatch(r"[0-9a-f]{64}", file.sha256):
-        raise BundleError(f"{where}.sha256 is {file.sha256!r}, expected 64 hexadecimal digits")
     if len(file.input.names) != inputs:
         raise BundleError(
             f"{where}.input.names has {len(file.input.names)} names, expected {inputs}"
         )
-    for name in ("batch", "height", "width"):
-        size = getattr(file.input, name)
-        if size is not None and size < 1:
-            raise BundleError(f"{where}.input.{name} is {size}, expected at least 1")
-    if any(value <= 0 for value in file.input.std):
-        raise BundleError(f"{where}.input.std is {file.input.std}, expected positive numbers")
+    for name, plain in _as_it_is().items():
+        value = getattr(file.input, name)
+        if file.input.dtype == "uint8" and (value if name == "scale" else list(value)) != plain:
+            raise BundleError(
+                f"{where}.input.{name} is {value}, and dtype uint8 feeds pixels as they are; "
+                f"leave {name} out"
+            )

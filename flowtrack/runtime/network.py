@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flowtrack.errors import BundleError
+from flowtrack.errors import BundleError, InputError
 from flowtrack.runtime.engines import Engine, TensorSpec
 from flowtrack.runtime.manifest import InputSpec
+from flowtrack.structs import FloatArray, checked
 
 
 def check_engine(part: str, engine: Engine, spec: InputSpec) -> None:
@@ -34,8 +35,10 @@ def check_engine(part: str, engine: Engine, spec: InputSpec) -> None:
             raise BundleError(
                 f"{part} takes {name!r} as {tensor.dtype}, the manifest says {spec.dtype}"
             )
-        want = declared_shape(spec)[4 - len(tensor.shape) :]
-        fits = len(tensor.shape) in (3, 4) and all(
+        # Only a detector is run on one picture at a time, so only it may lack the batch axis.
+        axes = (3, 4) if part == "detector" else (4,)
+        want = declared_shape(spec)[max(0, 4 - len(tensor.shape)) :]
+        fits = len(tensor.shape) in axes and all(
             not isinstance(have, int) or have == size
             for have, size in zip(tensor.shape, want, strict=True)
         )
@@ -51,6 +54,23 @@ def declared_shape(spec: InputSpec) -> tuple[int | None, ...]:
     if spec.layout == "nchw":
         return (spec.batch, 3, spec.height, spec.width)
     return (spec.batch, spec.height, spec.width, 3)
+
+
+def read_output(
+    part: str, decode: str, output: npt.NDArray[Any], shape: tuple[int | str, ...]
+) -> FloatArray:
+    """An output as float32, its shape held against what a decode kind reads.
+
+    Raises:
+        BundleError: the shape differs.
+    """
+    try:
+        return checked("output", output, shape, np.float32)
+    except InputError as error:
+        raise BundleError(
+            f"{part} does not give what decode {decode!r} reads: {error}; correct `decode` in the "
+            "manifest"
+        ) from error
 
 
 def plain_batch(batch: npt.NDArray[Any], tensor: TensorSpec) -> npt.NDArray[Any]:

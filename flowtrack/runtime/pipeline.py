@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flowtrack.errors import InputError, OptionError
+from flowtrack.errors import EngineError, InputError, OptionError
 from flowtrack.runtime.bundle import Bundle, open_bundle
 from flowtrack.runtime.clock import StageClock
 from flowtrack.runtime.detector import Detector
@@ -42,31 +42,34 @@ class Stream:
         self._images: deque[FlowImage] = deque(maxlen=options.length)
         self._frames = 0
         self._last_index = -1
+        self._size: tuple[int, int] | None = None
 
     def next_frame(self, frame: Frame) -> bool:
         """Count a frame; whether the detector is due on it.
 
         Raises:
-            InputError: the frame does not come after the one before.
+            InputError: the frame does not come after the one before, or has another size.
         """
         if frame.index <= self._last_index:
             raise InputError(
                 f"frame {frame.index} came after frame {self._last_index}; frames of a stream go "
                 "in order, take a new stream for another video"
             )
+        size = (frame.height, frame.width)
+        if self._size not in (None, size):
+            raise InputError(
+                f"frame {frame.index} has size {size}, the stream has {self._size}; frames of a "
+                "stream have one size"
+            )
         due = self._frames % self.tracker.options.detect_every == 0
         self._frames += 1
         self._last_index = frame.index
+        self._size = size
         return due
 
     def exchange(self, image: FlowImage) -> list[FlowImage]:
         """Remember a picture, and get those that flow to it starts from, newest first."""
         earlier = list(self._images)
-        if earlier and earlier[0].size != image.size:
-            raise InputError(
-                f"frame {image.index} has size {image.size}, the stream has {earlier[0].size}; "
-                "frames of a stream have one size"
-            )
         self._images.appendleft(image)
         return earlier if self.tracker.options.flow_links == "direct" else earlier[:1]
 
@@ -175,6 +178,8 @@ class Pipeline:
 
     def _track(self, streams: Sequence[Stream], seen: Sequence[_Seen]) -> list[TrackedFrame]:
         """Lines 8 to 13 for one frame of each stream."""
+        if not seen:
+            return []
         proposals = []
         for stream, item in zip(streams, seen, strict=True):
             with item.clock.stage("propose"):
@@ -228,7 +233,12 @@ def open_pipeline(
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     manifest = opened.manifest
     chosen, why = choose_device(device)
-    engines = {part: open_engine(opened.read(part), chosen, threads) for part in manifest.files()}
+    engines = {}
+    for part, file in manifest.files().items():
+        try:
+            engines[part] = open_engine(opened.read(part), chosen, threads)
+        except EngineError as error:
+            raise EngineError(f"{opened.path}: {file.path}: {error}") from error
     return build_pipeline(manifest, engines, options, why)
 
 

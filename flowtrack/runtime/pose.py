@@ -14,7 +14,7 @@ from flowtrack.runtime.batching import run_batched
 from flowtrack.runtime.clock import StageClock
 from flowtrack.runtime.engines import Engine
 from flowtrack.runtime.manifest import PoseSpec
-from flowtrack.runtime.network import check_engine
+from flowtrack.runtime.network import check_engine, read_output
 from flowtrack.runtime.preprocess import crop_matrices, crop_people, pack, to_source
 from flowtrack.skeleton import Skeleton
 from flowtrack.structs import Boxes, FloatArray, Frame, Poses, checked
@@ -85,9 +85,18 @@ class PoseEstimator:
             outputs = self._run(batch)
             if self.spec.flip_test:
                 mirrored = self._run(np.ascontiguousarray(self._mirror(batch)))
-                outputs = [flip_average(outputs[0], mirrored[0], self.skeleton)]
+                shape = ("N", len(self.skeleton), "h", "w")
+                straight, turned = (
+                    read_output("pose", "heatmap", maps[0], shape) for maps in (outputs, mirrored)
+                )
+                outputs = [flip_average(straight, turned, self.skeleton)]
         with clock.stage("pose.decode"):
             xy, score = self._decode(outputs, self.spec, self.size)
+            if score.shape[1] != len(self.skeleton):
+                raise BundleError(
+                    f"pose gives {score.shape[1]} joints, skeleton {self.skeleton.name!r} has "
+                    f"{len(self.skeleton)}; correct `skeleton`"
+                )
             xy = to_source(xy, matrices)
             xy[~(score > 0)] = np.nan
             return [
@@ -197,13 +206,20 @@ OFFSETS: Mapping[str, Callable[[FloatArray, npt.NDArray[np.int64]], FloatArray]]
 
 
 def _decode_heatmap(outputs: list[Array], spec: PoseSpec, size: tuple[int, int]) -> Joints:
-    return decode_heatmaps(outputs[0], size[1] / outputs[0].shape[3], spec.offset)
+    maps = read_output("pose", "heatmap", outputs[0], ("N", "K", "h", "w"))
+    strides = size[1] / maps.shape[3], size[0] / maps.shape[2]
+    if strides[0] != strides[1]:
+        raise BundleError(
+            f"pose gives heatmaps of {maps.shape[2:]} for input {size}: {strides[0]} pixels a cell "
+            f"along x, {strides[1]} along y, expected as many; correct `decode` in the manifest"
+        )
+    return decode_heatmaps(maps, strides[0], spec.offset)
 
 
 def _decode_keypoints(outputs: list[Array], spec: PoseSpec, size: tuple[int, int]) -> Joints:
     """Our own contract: (N, K, 3) x, y in crop pixels and score."""
     del spec, size
-    keypoints = outputs[0].astype(np.float32)
+    keypoints = read_output("pose", "keypoints", outputs[0], ("N", "K", 3))
     return keypoints[..., :2], keypoints[..., 2]
 
 
@@ -212,7 +228,9 @@ def _decode_simcc(outputs: list[Array], spec: PoseSpec, size: tuple[int, int]) -
 
     (open-mmlab/mmpose, mmpose/codecs/utils/post_processing.py)
     """
-    along_x, along_y = outputs
+    along_x, along_y = (
+        read_output("pose", "simcc", output, ("N", "K", "bins")) for output in outputs
+    )
     if along_x.shape[2] != round(size[1] * spec.simcc_ratio):
         along_x, along_y = along_y, along_x
     widths = (along_x.shape[2], along_y.shape[2])
@@ -223,7 +241,7 @@ def _decode_simcc(outputs: list[Array], spec: PoseSpec, size: tuple[int, int]) -
             f"{spec.simcc_ratio} makes {expected}; correct simcc_ratio"
         )
     bins = np.stack([along_x.argmax(axis=2), along_y.argmax(axis=2)], axis=-1)
-    score = np.minimum(along_x.max(axis=2), along_y.max(axis=2)).astype(np.float32)
+    score = np.minimum(along_x.max(axis=2), along_y.max(axis=2))
     return (bins / spec.simcc_ratio).astype(np.float32), score
 
 

@@ -1,19 +1,85 @@
 """Frozen dataclasses read strictly from JSON, and described as JSON Schema, from their types alone.
 
 Understood types: str, int, float, bool, Literal, X | None, tuple[X, ...], tuple of fixed length,
-dict[str, X], dict[str, Any] and nested dataclasses. Unknown names are refused.
+dict[str, X], dict[str, Any] and nested dataclasses. Unknown names are refused. A field's `limits`
+are JSON Schema keywords, held against its value by `check_limits` and copied into the schema.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import operator
+import re
 import types
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from flowtrack.errors import BundleError
 
 T = TypeVar("T")
+
+_OF_THE_LIST = frozenset({"minItems"})  # the other keywords are about every item of a list
+
+
+def _matches(value: str, pattern: str) -> bool:
+    return re.fullmatch(pattern, value) is not None
+
+
+_CHECKS: Mapping[str, tuple[str, Callable[[Any, Any], bool]]] = MappingProxyType(
+    {
+        "minimum": ("at least", operator.ge),
+        "maximum": ("at most", operator.le),
+        "exclusiveMinimum": ("more than", operator.gt),
+        "pattern": ("text that matches", _matches),
+        "enum": ("one of", lambda value, known: value in known),
+    }
+)
+
+
+def limits(**keywords: Any) -> dict[str, Mapping[str, Any]]:
+    """Metadata of a dataclass field: JSON Schema keywords that its value must satisfy.
+
+    Understood are `minimum`, `maximum`, `exclusiveMinimum`, `pattern` (of the whole text), `enum`
+    and `minItems`. All but the last concern every item of a list, and None satisfies all. A
+    `description` says in words what a pattern asks for.
+    """
+    return {"limits": keywords}
+
+
+def check_limits(instance: Any, where: str) -> None:
+    """Hold a dataclass, and those inside it, against the limits of their fields.
+
+    Raises:
+        BundleError: a value breaks one; the message names the entry.
+    """
+    for field in dataclasses.fields(instance):
+        value, place = getattr(instance, field.name), f"{where}.{field.name}"
+        if dataclasses.is_dataclass(value):
+            check_limits(value, place)
+        else:
+            _check_value(value, field.metadata.get("limits", {}), place)
+
+
+def _check_value(value: Any, keywords: Mapping[str, Any], where: str) -> None:
+    if isinstance(value, tuple):
+        if len(value) < keywords.get("minItems", 0):
+            raise BundleError(
+                f"{where} has {len(value)} items, expected at least {keywords['minItems']}"
+            )
+        for i, item in enumerate(value):
+            _check_value(item, keywords, f"{where}[{i}]")
+        return
+    if value is None:
+        return
+    for keyword, limit in keywords.items():
+        if keyword not in _CHECKS:
+            continue
+        wording, holds = _CHECKS[keyword]
+        if not holds(value, limit):
+            wanted = keywords.get("description", f"{wording} {limit}")
+            raise BundleError(f"{where} is {_shown(value)}, expected {wanted}")
 
 
 def read_dataclass(kind: type[T], value: Any, where: str) -> T:
@@ -93,9 +159,15 @@ def _read_tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[Any
 
 def _read_scalar(kind: Any, value: Any, where: str) -> Any:
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if not math.isfinite(value):
-            raise BundleError(f"{where} is {value}, expected a finite number")
-        return float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not math.isfinite(number):
+            raise BundleError(f"{where} is {_shown(value)}, expected a finite number")
+        return number
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return int(value)  # JSON has one kind of number, and JSON Schema takes 1.0 as an integer
     if kind in (str, int, bool) and type(value) is kind:
         return value
     names = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
@@ -104,11 +176,16 @@ def _read_scalar(kind: Any, value: Any, where: str) -> Any:
 
 def json_schema(kind: type, title: str) -> dict[str, Any]:
     """JSON Schema (2020-12) of what `read_dataclass` accepts for `kind`."""
-    schema = _describe(kind)
+    schema = describe(kind)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **schema}
 
 
-def _describe(kind: Any) -> dict[str, Any]:
+def describe(kind: Any, keywords: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """The part of a JSON Schema that describes one of the understood types.
+
+    Args:
+        keywords: limits of its values, see `limits`.
+    """
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any:
         return {}
@@ -116,23 +193,25 @@ def _describe(kind: Any) -> dict[str, Any]:
         return _describe_dataclass(kind)
     if origin in (Union, types.UnionType):
         (inner,) = (argument for argument in arguments if argument is not type(None))
-        return {"anyOf": [_describe(inner), {"type": "null"}]}
+        return {"anyOf": [describe(inner, keywords), {"type": "null"}]}
     if origin is Literal:
         return {"enum": list(arguments)}
     if origin is tuple:
+        of_list = {name: limit for name, limit in keywords.items() if name in _OF_THE_LIST}
+        of_items = {name: limit for name, limit in keywords.items() if name not in _OF_THE_LIST}
         if len(arguments) == 2 and arguments[1] is Ellipsis:
-            return {"type": "array", "items": _describe(arguments[0])}
+            return {"type": "array", "items": describe(arguments[0], of_items), **of_list}
         count = len(arguments)
         return {
             "type": "array",
-            "prefixItems": [_describe(argument) for argument in arguments],
+            "prefixItems": [describe(argument, of_items) for argument in arguments],
             "minItems": count,
             "maxItems": count,
         }
     if origin is dict:
-        return {"type": "object", "additionalProperties": _describe(arguments[1])}
+        return {"type": "object", "additionalProperties": describe(arguments[1])}
     names = {str: "string", int: "integer", float: "number", bool: "boolean"}
-    return {"type": names[kind]}
+    return {"type": names[kind], **keywords}
 
 
 def _describe_dataclass(kind: Any) -> dict[str, Any]:
@@ -142,7 +221,10 @@ def _describe_dataclass(kind: Any) -> dict[str, Any]:
     return {
         "type": "object",
         "description": summary,
-        "properties": {field.name: _describe(hints[field.name]) for field in fields},
+        "properties": {
+            field.name: describe(hints[field.name], field.metadata.get("limits", {}))
+            for field in fields
+        },
         "required": [field.name for field in fields if _is_required(field)],
         "additionalProperties": False,
     }

@@ -27,12 +27,15 @@ class TensorSpec:
     dtype: np.dtype[Any]
     shape: tuple[int | str | None, ...]
 
-    def check(self, array: Array) -> None:
-        """Refuse an array that the graph would not take.
+    def check(self, array: Any) -> None:
+        """Refuse what the graph would not take.
 
         Raises:
-            InputError: type, number of axes or a fixed size differs.
+            InputError: it is no array, or its type, number of axes or a fixed size differs.
         """
+        if not isinstance(array, np.ndarray):
+            kind = type(array).__name__
+            raise InputError(f"input {self.name!r} is a {kind}, expected a numpy array")
         if array.dtype != self.dtype:
             raise InputError(f"input {self.name!r} is {array.dtype}, the graph takes {self.dtype}")
         fits = array.ndim == len(self.shape) and all(
