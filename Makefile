@@ -33,12 +33,12 @@ clean:                          ## remove what the other targets made
 
 $(VENV)/.track: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e '.[cpu]' 'onnx>=1.17'
+	$(BIN)/python -m pip install -qq --upgrade pip
+	$(BIN)/python -m pip install -qq -e '.[cpu]' 'onnx>=1.17'
 	touch $@
 
 # torch goes first and alone, so that its version is the one that was tested.
 $(VENV)/.dev: $(VENV)/.track
-	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet -e '.[cpu,export,dev]'
+	$(BIN)/python -m pip install -qq $(TORCH)
+	$(BIN)/python -m pip install -qq -e '.[cpu,export,dev]'
 	touch $@

@@ -6,6 +6,7 @@ import functools
 import json
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import typer
@@ -54,6 +55,11 @@ def fail(message: str) -> None:
 def note(message: str) -> None:
     """Say something in passing, on stderr."""
     err.print(_plain(message), soft_wrap=True)
+
+
+def busy(what: str) -> AbstractContextManager[object]:
+    """A sign of life, on stderr, while something runs that cannot tell how far it is."""
+    return err.status(_plain(what)) if err.is_terminal else nullcontext()
 
 
 def _plain(message: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from flowtrack.cli.console import command, note, print_json
+from flowtrack.cli.console import busy, command, note, print_json
 from flowtrack.errors import OptionError
 
 if TYPE_CHECKING:
@@ -74,16 +74,17 @@ def pose(
     else:
         joints = skeleton_named(skeleton or "coco-17")
         network = PoseResNet(depth or 50, joints=len(joints))
-    exported = export_pose(
-        network,
-        path,
-        skeleton=joints,
-        height=height,
-        width=width,
-        color=color or "rgb",
-        flip_test=flip_test,
-        images=_pictures(images),
-    )
+    with busy("exporting and comparing with PyTorch"):
+        exported = export_pose(
+            network,
+            path,
+            skeleton=joints,
+            height=height,
+            width=width,
+            color=color or "rgb",
+            flip_test=flip_test,
+            images=_pictures(images),
+        )
     _finish(exported, "pose", source, as_json)
 
 
@@ -115,15 +116,16 @@ def detector(
         normalisation = {"mean": loaded.mean, "std": loaded.std}
     else:
         network = CenterDetector(depth or 18)
-    exported = export_detector(
-        network,
-        path,
-        height=height,
-        width=width,
-        color=color or "rgb",
-        images=_pictures(images),
-        **normalisation,
-    )
+    with busy("exporting and comparing with PyTorch"):
+        exported = export_detector(
+            network,
+            path,
+            height=height,
+            width=width,
+            color=color or "rgb",
+            images=_pictures(images),
+            **normalisation,
+        )
     _finish(exported, "detector", source, as_json)
 
 
@@ -159,9 +161,15 @@ def flow(
         network, color, source["layout"] = loaded.network, loaded.color, loaded.layout
     else:
         network = FlowNet2S(width_factor or 1.0)
-    exported = export_flow(
-        network, path, height=height, width=width, color=color or "rgb", images=_pictures(images)
-    )
+    with busy("exporting and comparing with PyTorch"):
+        exported = export_flow(
+            network,
+            path,
+            height=height,
+            width=width,
+            color=color or "rgb",
+            images=_pictures(images),
+        )
     _finish(exported, "flow", source, as_json)
 
 
