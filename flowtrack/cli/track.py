@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from flowtrack.runtime.drawing import DrawOptions
+    from flowtrack.runtime.output import StopRequest
     from flowtrack.runtime.pipeline import Pipeline
     from flowtrack.runtime.video import SourceOptions, SourceSpec
 
@@ -163,10 +164,10 @@ def _track_all(
     from flowtrack.runtime.output import interruptible
 
     summaries: list[dict[str, Any]] = []
-    with interruptible():
+    with interruptible() as stop:
         for spec in specs:
             with progress_bar() as bar:
-                summary = _track_one(pipeline, spec, frames, out, formats, draw, bar)
+                summary = _track_one(pipeline, spec, frames, out, formats, draw, bar, stop)
             summaries.append(summary)
             if summary["stopped"]:
                 break
@@ -184,6 +185,7 @@ def _track_one(
     formats: list[str],
     draw: DrawOptions | None,
     bar: Progress,
+    stop: StopRequest,
 ) -> dict[str, Any]:
     import time
 
@@ -208,6 +210,7 @@ def _track_one(
                     for stage, ms in tracked.timing_ms.items():
                         stages[stage] = stages.get(stage, 0.0) + ms
                     bar.advance(task)
+                    stop.check()
     except KeyboardInterrupt:
         summary["error"], summary["stopped"] = "stopped", True
     except FlowtrackError as error:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.metadata
 import importlib.util
 import platform
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from typing import Literal
 
 from flowtrack.errors import FlowtrackError
 from flowtrack.runtime.engines import choose_device
+from flowtrack.runtime.engines.driver import cuda_driver_version
 from flowtrack.runtime.engines.onnxruntime import import_onnxruntime, installed_distributions
 from flowtrack.tracker.jit import cache_folder
 
@@ -122,24 +121,6 @@ def _gpu() -> Iterator[Finding]:
             "a CUDA driver is there, but this ONNX Runtime cannot use it",
             "pip uninstall -y onnxruntime && pip install 'flowtrack[gpu]'",
         )
-
-
-def cuda_driver_version() -> str | None:
-    """CUDA version of the installed driver with at least one device; None without."""
-    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-    try:
-        driver = ctypes.CDLL(name)
-    except OSError:
-        return None
-    number, devices = ctypes.c_int(0), ctypes.c_int(0)
-    failed = (
-        driver.cuInit(0)
-        or driver.cuDriverGetVersion(ctypes.byref(number))
-        or driver.cuDeviceGetCount(ctypes.byref(devices))
-    )
-    if failed or devices.value == 0:
-        return None
-    return f"{number.value // 1000}.{number.value % 1000 // 10}, {devices.value} device(s)"
 
 
 def _encoder() -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from flowtrack.runtime.flow import DisFlow, FlowEstimator, FlowImage, NetworkFlo
 from flowtrack.runtime.manifest import FlowSpec, Manifest
 from flowtrack.runtime.pose import PoseEstimator
 from flowtrack.runtime.prefetch import Prefetch
+from flowtrack.runtime.preprocess import pack
 from flowtrack.skeleton import Skeleton, skeleton_named
 from flowtrack.structs import Boxes, FlowField, Frame, Poses, TrackedFrame
 from flowtrack.tracker.options import TrackerOptions
@@ -118,7 +119,13 @@ class Pipeline:
         self.skeleton = pose.skeleton
         self.options = options
         self.device = device
+        self._warm_up()
+
+    def _warm_up(self) -> None:
+        """Compile the kernels, or load them from the cache, before the first frame."""
         warmup(self.skeleton)
+        for spec in (self.detector.spec.file, self.pose.spec.file):
+            pack(np.zeros((1, 2, 2, 3), np.uint8), spec.input)
 
     def stream(self) -> Stream:
         """The state of a new video."""

@@ -22,13 +22,15 @@ class _Done:
 class Prefetch(Generic[T]):
     """Iterates over `items` at most `depth` ahead; order, values and errors stay the same.
 
-    Use it as a context manager: leaving stops the thread, whether or not all was consumed.
+    Use it as a context manager: leaving stops the thread, whether or not all was consumed. A second
+    iteration goes on where the first one stopped.
     """
 
     def __init__(self, items: Iterable[T], depth: int) -> None:
         """Start working through `items`."""
         self._queue: queue.Queue[T | _Raised | _Done] = queue.Queue(maxsize=depth)
         self._stop = threading.Event()
+        self._ended = False
         self._thread = threading.Thread(target=self._work, args=(items,), daemon=True)
         self._thread.start()
 
@@ -59,10 +61,12 @@ class Prefetch(Generic[T]):
         self._thread.join()
 
     def __iter__(self) -> Iterator[T]:
-        while True:
+        while not self._ended:
             item = self._queue.get()
             if isinstance(item, _Done):
-                return
-            if isinstance(item, _Raised):
+                self._ended = True
+            elif isinstance(item, _Raised):
+                self._ended = True
                 raise item.error
-            yield item
+            else:
+                yield item

@@ -306,3 +306,35 @@ def test_the_command_is_installed_and_its_exit_codes_reach_the_shell(place):
     assert (good.returncode, failed.returncode, misused.returncode) == (0, 1, 2)
     assert "flowtrack bundle" in failed.stderr
     assert "Traceback" not in failed.stderr
+
+
+def test_ctrl_c_keeps_the_finished_frames(place, tmp_path):
+    """Sent to a run that has hours of frames before it."""
+    import signal
+    import time
+
+    many = tmp_path / "many"
+    many.mkdir()
+    for number, picture in enumerate(sorted((place / "clip").iterdir()) * 100):
+        (many / f"{number:05d}.png").symlink_to(picture)
+    with subprocess.Popen(
+        [sys.executable, "-c", "from flowtrack.cli import main; main()", "track", many,
+         "--bundle", place / "puppets.bundle", "--out", tmp_path / "out"],
+        stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:  # fmt: skip
+        growing = tmp_path / "out" / ".many.jsonl.partial"
+        until = time.monotonic() + 60
+        while not (growing.exists() and growing.stat().st_size) and time.monotonic() < until:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "stopped" in said
+    assert "Traceback" not in said
+    frames = [json.loads(line)["frame"] for line in (tmp_path / "out/many.jsonl").open()]
+    assert frames == list(range(len(frames)))
+    assert 0 < len(frames) < 600
+    results = json.loads((tmp_path / "out" / "many.posetrack.json").read_text())
+    assert len(results["annolist"]) == len(frames)
+    assert (tmp_path / "out" / "many.mp4").stat().st_size > 0

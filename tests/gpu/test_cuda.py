@@ -10,7 +10,7 @@ import pytest
 from examples.puppets.clip import ClipOptions, render
 from examples.puppets.demo import make_bundle
 from flowtrack.runtime import open_pipeline
-from flowtrack.runtime.diagnosis import cuda_driver_version
+from flowtrack.runtime.engines.driver import cuda_driver_version
 from flowtrack.runtime.engines.onnxruntime import PROVIDERS, import_onnxruntime
 from flowtrack.structs import Frame
 

@@ -63,7 +63,8 @@ def test_without_propagation_by_box_overlap(bundle, tmp_path, record_property):
 @pytest.mark.parametrize(
     "arguments",
     [["--nms-iou", "0.4"], ["--joint-threshold", "0.3"], ["--box-threshold", "0.4"],
-     ["--pose-nms", "0.5"], ["--oks-area", "joints"], ["--queue", "5"], ["--min-similarity", "0.3"], ["--flow-links", "direct"]],
+     ["--pose-nms", "0.5"], ["--oks-area", "joints"], ["--queue", "5"],
+     ["--min-similarity", "0.3"], ["--flow-links", "direct"]],
     ids=" ".join,
 )  # fmt: skip
 def test_no_threshold_is_fitted_to_this_clip(bundle, tmp_path, arguments):

@@ -8,6 +8,7 @@ import pytest
 from flowtrack.errors import DependencyError
 from flowtrack.runtime import diagnosis
 from flowtrack.runtime.diagnosis import diagnose
+from flowtrack.runtime.engines import driver as driver_module
 from tests.runtime.test_engines import fake_distribution
 
 OPENCV = (
@@ -155,8 +156,8 @@ def test_the_driver_is_asked_for_its_version(monkeypatch, driver, want):
             raise OSError("no such library")
         return driver
 
-    monkeypatch.setattr(diagnosis.ctypes, "CDLL", load)
-    assert diagnosis.cuda_driver_version() == want
+    monkeypatch.setattr(driver_module.ctypes, "CDLL", load)
+    assert driver_module.cuda_driver_version() == want
 
 
 def test_a_machine_without_a_cache_folder_is_told_the_variable(monkeypatch):

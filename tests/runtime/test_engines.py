@@ -149,7 +149,14 @@ def test_auto_takes_cuda_where_it_is_offered(monkeypatch):
             return ["CUDAExecutionProvider", "CPUExecutionProvider"]
 
     monkeypatch.setattr("flowtrack.runtime.engines.import_onnxruntime", lambda: Fake)
-    assert choose_device("auto") == ("cuda", "ONNX Runtime offers CUDA")
+    monkeypatch.setattr(
+        "flowtrack.runtime.engines.cuda_driver_version", lambda: "13.0, 1 device(s)"
+    )
+    assert choose_device("auto") == ("cuda", "CUDA 13.0, 1 device(s)")
+    monkeypatch.setattr("flowtrack.runtime.engines.cuda_driver_version", lambda: None)
+    device, why = choose_device("auto")
+    assert device == "cpu"
+    assert "no CUDA driver" in why
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider")

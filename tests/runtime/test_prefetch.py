@@ -91,3 +91,18 @@ def test_leaving_by_an_error_of_the_consumer_stops_the_worker():
 def test_work_is_done_in_another_thread():
     with Prefetch((threading.get_ident() for _ in range(3)), 1) as ahead:
         assert threading.get_ident() not in set(ahead)
+
+
+@pytest.mark.parametrize("error", [None, ValueError])
+def test_a_second_iteration_ends_too(error):
+    def numbers():
+        yield 1
+        if error:
+            raise error
+
+    with Prefetch(numbers(), 1) as ahead:
+        first = iter(ahead)
+        assert next(first) == 1
+        with pytest.raises(error or StopIteration):
+            next(first)
+        assert list(ahead) == []

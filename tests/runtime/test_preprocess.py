@@ -135,7 +135,9 @@ def test_to_source_undoes_the_crop(corners, size):
     back = to_source(points, matrices)
     ones = np.ones((*back.shape[:2], 1))
     again = np.einsum("nij,nkj->nki", matrices.astype(np.float64), np.concatenate([back, ones], 2))
-    np.testing.assert_allclose(again, points, atol=0.02)
+    # Within a two-thousandth of a source pixel, the precision of float32 at 2900 pixels.
+    tolerance = 5e-4 * np.maximum(1.0, matrices[:, :1, :1])
+    assert (np.abs(again - points) <= tolerance).all()
 
 
 def test_to_source_wants_one_matrix_for_each_person():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from flowtrack.errors import OptionError
 from flowtrack.runtime.engines.base import Engine, TensorSpec
+from flowtrack.runtime.engines.driver import cuda_driver_version
 from flowtrack.runtime.engines.onnxruntime import PROVIDERS, import_onnxruntime, open_onnxruntime
 
 __all__ = ["DEVICES", "Engine", "TensorSpec", "choose_device", "open_engine"]
@@ -17,7 +18,7 @@ DEVICES = ("auto", *PROVIDERS)
 def choose_device(device: str) -> tuple[str, str]:
     """The device to run on, and why.
 
-    `auto` takes CUDA where this ONNX Runtime offers it, otherwise the CPU.
+    `auto` takes CUDA where this ONNX Runtime offers it and a driver answers, otherwise the CPU.
 
     Raises:
         OptionError: no such device.
@@ -26,10 +27,12 @@ def choose_device(device: str) -> tuple[str, str]:
         raise OptionError(f"unknown device {device!r}; known are {', '.join(DEVICES)}")
     if device != "auto":
         return device, "asked for"
-    available = import_onnxruntime().get_available_providers()
-    if PROVIDERS["cuda"] in available:
-        return "cuda", "ONNX Runtime offers CUDA"
-    return "cpu", "ONNX Runtime offers no GPU provider"
+    if PROVIDERS["cuda"] not in import_onnxruntime().get_available_providers():
+        return "cpu", "ONNX Runtime offers no GPU provider"
+    driver = cuda_driver_version()
+    if driver is None:
+        return "cpu", "ONNX Runtime offers CUDA, but no CUDA driver with a device answers"
+    return "cuda", f"CUDA {driver}"
 
 
 def open_engine(model: Path | bytes, device: str = "auto", threads: int = 0) -> Engine:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from flowtrack.runtime.output.jsonl import JsonLinesWriter, read_jsonl
 from flowtrack.runtime.output.mp4 import Mp4Writer, VideoOptions
-from flowtrack.runtime.output.opening import SUFFIXES, Writers, interruptible, open_writers
+from flowtrack.runtime.output.opening import (
+    SUFFIXES,
+    StopRequest,
+    Writers,
+    interruptible,
+    open_writers,
+)
 from flowtrack.runtime.output.posetrack import PoseTrack17Writer, PoseTrack18Writer
 from flowtrack.runtime.output.writer import Clip, NamedClip, ResultWriter
 
@@ -17,6 +23,7 @@ __all__ = [
     "PoseTrack17Writer",
     "PoseTrack18Writer",
     "ResultWriter",
+    "StopRequest",
     "VideoOptions",
     "Writers",
     "interruptible",

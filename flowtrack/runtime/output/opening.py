@@ -136,22 +136,44 @@ def open_writers(
     return Writers(folder, writers)
 
 
+class StopRequest:
+    """Whether the user asked to stop; see `interruptible`."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def check(self) -> None:
+        """Raise `KeyboardInterrupt` if a stop was asked for: call it where a frame is finished."""
+        if self.requested:
+            raise KeyboardInterrupt
+
+
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Within the block SIGTERM raises `KeyboardInterrupt`, as SIGINT does already.
+def interruptible() -> Iterator[StopRequest]:
+    """Within the block SIGINT (Ctrl-C) and SIGTERM ask to stop instead of breaking in anywhere.
 
-    A run that is terminated then leaves its finished frames. Only the main thread receives signals;
-    in another one this does nothing.
+    An exception in the middle of a write or a wait would leave half a frame or a broken lock, so
+    the first signal only sets the request, and the loop over frames checks it. A second signal
+    raises `KeyboardInterrupt` at once. A signal that is ignored stays ignored. Only the main thread
+    receives signals; in another one this does nothing.
     """
+    request = StopRequest()
 
-    def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        raise KeyboardInterrupt
+    def ask(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if request.requested:
+            raise KeyboardInterrupt
+        request.requested = True
 
     if current_thread() is not main_thread():
-        yield
+        yield request
         return
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {
+        number: signal.signal(number, ask)
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
-        yield
+        yield request
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
