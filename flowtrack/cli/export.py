@@ -31,8 +31,10 @@ _Color = Annotated[
     typer.Option(help="Channel order it was trained on, where it is not the usual one."),
 ]
 _Images = Annotated[
-    Path | None, typer.Option(help="Folder of pictures to compare on, besides synthetic ones.")
+    Path | None,
+    typer.Option(help="Folder of pictures, or video, to compare on besides synthetic pictures."),
 ]
+_MOST_PICTURES = 16
 _Json = Annotated[bool, typer.Option("--json", help="Print the parity record as JSON.")]
 
 
@@ -195,12 +197,15 @@ def _size(text: str) -> tuple[int, int]:
     return parse_size(text)
 
 
-def _pictures(folder: Path | None) -> list[Any] | None:
-    if folder is None:
+def _pictures(place: Path | None) -> list[Any] | None:
+    """Pictures to compare on, of any sizes; the first frames of a video serve too."""
+    if place is None:
         return None
-    from flowtrack.runtime.video import SourceOptions, open_source
+    from flowtrack.runtime.video import SourceOptions, open_source, pictures_in, read_picture
 
-    with open_source(folder, SourceOptions(max_frames=16)) as source:
+    if place.is_dir():
+        return [read_picture(path) for path in pictures_in(place)[:_MOST_PICTURES]]
+    with open_source(place, SourceOptions(max_frames=_MOST_PICTURES)) as source:
         return [frame.image for frame in source]
 
 

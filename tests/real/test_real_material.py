@@ -108,3 +108,20 @@ def test_a_frame_without_people_of_a_cnn_with_other_joints(tmp_path):
     assert "skeleton" in refused.output
     accepted = invoke("bundle", tmp_path / "b.bundle", *networks, "--skeleton", "aic-14")
     assert accepted.exit_code == 0, accepted.output
+
+
+def test_exports_are_compared_on_real_pictures(tmp_path):
+    pytest.importorskip("torch", reason="export needs torch")
+    pose = invoke(
+        "export", "pose", tmp_path / "pose.onnx", "--random-weights", "--depth", "18",
+        "--size", "128x96", "--images", REAL / "coco_mini/val2017", "--json",
+    )  # fmt: skip
+    assert pose.exit_code == 0, pose.output
+    flow = invoke(
+        "export", "flow", tmp_path / "flow.onnx", "--random-weights", "--width-factor", "0.125",
+        "--size", "128x192", "--images", REAL / "bonn", "--json",
+    )  # fmt: skip
+    assert flow.exit_code == 0, flow.output
+    for record in (json.loads(pose.stdout), json.loads(flow.stdout)):
+        assert record["max_px"] <= 1e-3
+        assert "0 images" not in record["inputs"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flowtrack.runtime.video.opening import SourceSpec, expand_sources, open_source
-from flowtrack.runtime.video.pictures import read_picture
+from flowtrack.runtime.video.pictures import pictures_in, read_picture
 from flowtrack.runtime.video.source import Problem, Source, SourceOptions
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "SourceSpec",
     "expand_sources",
     "open_source",
+    "pictures_in",
     "read_picture",
 ]

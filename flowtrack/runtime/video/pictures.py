@@ -36,6 +36,23 @@ def natural_key(path: Path) -> tuple[object, ...]:
     return (*numbered, (2, 0, str(path)))
 
 
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures of a folder in natural order.
+
+    Raises:
+        SourceError: there are none, or the folder may not be read.
+    """
+    try:
+        found = sorted(filter(is_picture, folder.iterdir()), key=natural_key)
+    except OSError as error:
+        raise SourceError(
+            f"cannot read the folder {folder}: {error.strerror}; check that you may (ls -ld)"
+        ) from error
+    if not found:
+        raise SourceError(f"the folder {folder} holds no pictures, expected .jpg, .png or the like")
+    return found
+
+
 def read_picture(path: str | Path) -> ByteArray:
     """One picture as 8-bit BGR, as OpenCV's `IMREAD_COLOR` users expect it.
 
