@@ -66,7 +66,8 @@ def test_commands_run(page, workplace):
 def test_python_blocks_run(workplace):
     for page in PAGES:
         for block in blocks(page, "python"):
-            subprocess.run([sys.executable, "-c", block], cwd=workplace, check=True)
+            done = subprocess.run([sys.executable, "-c", block], cwd=workplace)
+            assert done.returncode == 0, block
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

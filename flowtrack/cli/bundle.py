@@ -20,79 +20,99 @@ _MEAN = (
 )
 
 
+_Path = Annotated[Path, typer.Argument(help="Bundle to write: a folder, or a .zip file.")]
+_Detector = Annotated[Path, typer.Option(help="Person detector, an ONNX file.")]
+_Pose = Annotated[Path, typer.Option(help="Pose network, an ONNX file.")]
+_Skeleton = Annotated[str, typer.Option(help="coco-17, posetrack17-15, posetrack18-17 or aic-14.")]
+_Flow = Annotated[
+    str, typer.Option(help="Optical flow: an ONNX file, dis (OpenCV, no network), or none.")
+]
+_DetectorDecode = Annotated[
+    Literal["boxes", "yolox", "rcnn"],
+    typer.Option(help="How the detector's output is read; boxes is flowtrack's own contract."),
+]
+_DetectorColor = Annotated[
+    Color | None, typer.Option(help="Channel order; bgr for yolox, rgb otherwise.")
+]
+_DetectorRange = Annotated[
+    float | None,
+    typer.Option(help="Largest pixel value it expects: 255 or 1. rcnn: 1, otherwise 255."),
+]
+_DetectorMean = Annotated[str | None, typer.Option(help=_MEAN)]
+_DetectorSize = Annotated[
+    str | None, typer.Option(help="HEIGHTxWIDTH to feed, where the graph leaves it free.")
+]
+_DetectorPersonClass = Annotated[
+    int | None, typer.Option(help="Class index of people; 0 for yolox, 1 for rcnn.")
+]
+_PoseDecode = Annotated[
+    Literal["keypoints", "heatmap", "simcc"],
+    typer.Option(help="How the pose output is read; keypoints is flowtrack's own contract."),
+]
+_PoseColor = Annotated[
+    Color | None, typer.Option(help="Channel order it was trained on; rgb unless told.")
+]
+_PoseRange = Annotated[float | None, typer.Option(help="Largest pixel value it expects: 255 or 1.")]
+_PoseMean = Annotated[str | None, typer.Option(help=_MEAN)]
+_PoseOffset = Annotated[
+    Literal["quarter", "second", "none"],
+    typer.Option(help="Sub-cell rule of heatmap: the official code's, or the paper's words."),
+]
+_PoseFlip = Annotated[
+    bool, typer.Option("--pose-flip", help="Average with the mirrored crop (heatmap).")
+]
+_PosePadding = Annotated[
+    float, typer.Option(help="Boxes are enlarged so much before they are cropped.")
+]
+_PoseSimccRatio = Annotated[float, typer.Option(help="Bins per pixel of simcc.")]
+_FlowColor = Annotated[
+    Color | None, typer.Option(help="Channel order it was trained on; rgb unless told.")
+]
+_FlowRange = Annotated[float | None, typer.Option(help="Largest pixel value it expects: 255 or 1.")]
+_FlowLayout = Annotated[
+    Literal["nchw", "nhwc"], typer.Option(help="Layout of the flow network's output.")
+]
+_FlowUnit = Annotated[
+    Literal["input", "grid"],
+    typer.Option(help="Unit of the output: pixels of the input, or of the output's grid."),
+]
+_FlowSize = Annotated[
+    str | None, typer.Option(help="HEIGHTxWIDTH to feed, where the graph leaves it free.")
+]
+_FlowMaxSide = Annotated[
+    int | None, typer.Option(help="Longer side of the pictures that flow is computed on.")
+]
+_DisPreset = Annotated[Literal["ultrafast", "fast", "medium"], typer.Option(help="Effort of dis.")]
+
+
 @command
 def bundle(
-    path: Annotated[Path, typer.Argument(help="Bundle to write: a folder, or a .zip file.")],
-    detector: Annotated[Path, typer.Option(help="Person detector, an ONNX file.")],
-    pose: Annotated[Path, typer.Option(help="Pose network, an ONNX file.")],
-    skeleton: Annotated[
-        str, typer.Option(help="coco-17, posetrack17-15, posetrack18-17 or aic-14.")
-    ] = "coco-17",
-    flow: Annotated[
-        str, typer.Option(help="Optical flow: an ONNX file, dis (OpenCV, no network), or none.")
-    ] = "dis",
-    detector_decode: Annotated[
-        Literal["boxes", "yolox", "rcnn"],
-        typer.Option(help="How the detector's output is read; boxes is flowtrack's own contract."),
-    ] = "boxes",
-    detector_color: Annotated[
-        Color | None, typer.Option(help="Channel order; bgr for yolox, rgb otherwise.")
-    ] = None,
-    detector_range: Annotated[
-        float | None,
-        typer.Option(help="Largest pixel value it expects: 255 or 1. rcnn: 1, otherwise 255."),
-    ] = None,
-    detector_mean: Annotated[str | None, typer.Option(help=_MEAN)] = None,
-    detector_size: Annotated[
-        str | None, typer.Option(help="HEIGHTxWIDTH to feed, where the graph leaves it free.")
-    ] = None,
-    detector_person_class: Annotated[
-        int | None, typer.Option(help="Class index of people; 0 for yolox, 1 for rcnn.")
-    ] = None,
-    pose_decode: Annotated[
-        Literal["keypoints", "heatmap", "simcc"],
-        typer.Option(help="How the pose output is read; keypoints is flowtrack's own contract."),
-    ] = "keypoints",
-    pose_color: Annotated[
-        Color | None, typer.Option(help="Channel order it was trained on; rgb unless told.")
-    ] = None,
-    pose_range: Annotated[
-        float | None, typer.Option(help="Largest pixel value it expects: 255 or 1.")
-    ] = None,
-    pose_mean: Annotated[str | None, typer.Option(help=_MEAN)] = None,
-    pose_offset: Annotated[
-        Literal["quarter", "second", "none"],
-        typer.Option(help="Sub-cell rule of heatmap: the official code's, or the paper's words."),
-    ] = "quarter",
-    pose_flip: Annotated[
-        bool, typer.Option("--pose-flip", help="Average with the mirrored crop (heatmap).")
-    ] = False,
-    pose_padding: Annotated[
-        float, typer.Option(help="Boxes are enlarged so much before they are cropped.")
-    ] = 1.25,
-    pose_simcc_ratio: Annotated[float, typer.Option(help="Bins per pixel of simcc.")] = 2.0,
-    flow_color: Annotated[
-        Color | None, typer.Option(help="Channel order it was trained on; rgb unless told.")
-    ] = None,
-    flow_range: Annotated[
-        float | None, typer.Option(help="Largest pixel value it expects: 255 or 1.")
-    ] = None,
-    flow_layout: Annotated[
-        Literal["nchw", "nhwc"], typer.Option(help="Layout of the flow network's output.")
-    ] = "nchw",
-    flow_unit: Annotated[
-        Literal["input", "grid"],
-        typer.Option(help="Unit of the output: pixels of the input, or of the output's grid."),
-    ] = "input",
-    flow_size: Annotated[
-        str | None, typer.Option(help="HEIGHTxWIDTH to feed, where the graph leaves it free.")
-    ] = None,
-    flow_max_side: Annotated[
-        int | None, typer.Option(help="Longer side of the pictures that flow is computed on.")
-    ] = 512,
-    dis_preset: Annotated[
-        Literal["ultrafast", "fast", "medium"], typer.Option(help="Effort of dis.")
-    ] = "fast",
+    path: _Path,
+    detector: _Detector,
+    pose: _Pose,
+    skeleton: _Skeleton = "coco-17",
+    flow: _Flow = "dis",
+    detector_decode: _DetectorDecode = "boxes",
+    detector_color: _DetectorColor = None,
+    detector_range: _DetectorRange = None,
+    detector_mean: _DetectorMean = None,
+    detector_size: _DetectorSize = None,
+    detector_person_class: _DetectorPersonClass = None,
+    pose_decode: _PoseDecode = "keypoints",
+    pose_color: _PoseColor = None,
+    pose_range: _PoseRange = None,
+    pose_mean: _PoseMean = None,
+    pose_offset: _PoseOffset = "quarter",
+    pose_flip: _PoseFlip = False,
+    pose_padding: _PosePadding = 1.25,
+    pose_simcc_ratio: _PoseSimccRatio = 2.0,
+    flow_color: _FlowColor = None,
+    flow_range: _FlowRange = None,
+    flow_layout: _FlowLayout = "nchw",
+    flow_unit: _FlowUnit = "input",
+    flow_size: _FlowSize = None,
+    flow_max_side: _FlowMaxSide = 512,
+    dis_preset: _DisPreset = "fast",
 ) -> None:
     """Assemble a bundle from ONNX networks and a few facts about them.
 

@@ -28,75 +28,96 @@ def _tracking(text: str, *names: str) -> Any:
     return typer.Option(*names, help=text, rich_help_panel=_TRACKING)
 
 
+_Sources = Annotated[
+    list[str],
+    typer.Argument(
+        help="Videos, folders of pictures (one clip each) or of videos, globs in quotes, "
+        "camera numbers, rtsp:// or http:// addresses."
+    ),
+]
+_Bundle = Annotated[Path, typer.Option(help="Networks to track with: a folder or .zip file.")]
+_Out = Annotated[Path, typer.Option(help="Folder for the results.")]
+_Formats = Annotated[
+    str, typer.Option(help="Results to write: any of posetrack,posetrack18,jsonl,mp4.")
+]
+_Device = Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")]
+_Threads = Annotated[
+    int, typer.Option(min=0, help="CPU threads of each network's run; 0: as many as cores.")
+]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print a summary as JSON.")]
+_Row = Annotated[
+    str | None, _tracking("Start from a row of the paper's Table 5: a1 to c6.", "--preset")
+]
+_Similarity = Annotated[Similarity | None, _tracking("What links people over time.")]
+_Propagate = Annotated[
+    bool | None,
+    _tracking("Add boxes around joints that the flow carried here.", "--propagate/--no-propagate"),
+]
+_Queue = Annotated[int | None, _tracking("Frames that are remembered (L_Q).")]
+_FlowLinks = Annotated[
+    FlowLinks | None, _tracking("From older frames: one flow a frame, or one direct flow.")
+]
+_MinSimilarity = Annotated[float | None, _tracking("Less similar people stay apart.")]
+_NmsIou = Annotated[float | None, _tracking("Overlap above which two boxes are one.")]
+_BoxThreshold = Annotated[float | None, _tracking("Boxes below are dropped.")]
+_JointThreshold = Annotated[float | None, _tracking("Joints below are dropped.")]
+_PoseNms = Annotated[str | None, _tracking("OKS above which two poses are one person, or off.")]
+_OksArea = Annotated[OksArea | None, _tracking("Area of a person in OKS.")]
+_BoxGrowth = Annotated[float | None, _tracking("Growth of boxes around carried joints.")]
+_DetectEvery = Annotated[int | None, _tracking("Run the detector on every n-th frame.")]
+_DrawBoxes = Annotated[
+    bool,
+    typer.Option("--draw-boxes", rich_help_panel=_DRAWING, help="Boxes; dashed where propagated."),
+]
+_DrawFlow = Annotated[
+    Literal["none", "colors", "arrows"],
+    typer.Option(rich_help_panel=_DRAWING, help="Optical flow under the people."),
+]
+_Trails = Annotated[
+    int, typer.Option(rich_help_panel=_DRAWING, help="Frames of trail behind each person.")
+]
+_Start = Annotated[
+    float, typer.Option(rich_help_panel=_FRAMES, help="Begin at this time, in seconds.")
+]
+_MaxFrames = Annotated[
+    int | None, typer.Option(rich_help_panel=_FRAMES, help="Stop after so many frames.")
+]
+_Stride = Annotated[int, typer.Option(rich_help_panel=_FRAMES, help="Take every n-th frame.")]
+_Fps = Annotated[
+    float | None,
+    typer.Option(rich_help_panel=_FRAMES, help="Frames a second of a folder of pictures."),
+]
+
+
 @command
 def track(
-    sources: Annotated[
-        list[str],
-        typer.Argument(
-            help="Videos, folders of pictures (one clip each) or of videos, globs in quotes, "
-            "camera numbers, rtsp:// or http:// addresses."
-        ),
-    ],
-    bundle: Annotated[Path, typer.Option(help="Networks to track with: a folder or .zip file.")],
-    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
-    formats: Annotated[
-        str, typer.Option(help="Results to write: any of posetrack,posetrack18,jsonl,mp4.")
-    ] = "posetrack,jsonl,mp4",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
-    threads: Annotated[
-        int, typer.Option(min=0, help="CPU threads of each network's run; 0: as many as cores.")
-    ] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON.")] = False,
-    row: Annotated[
-        str | None, _tracking("Start from a row of the paper's Table 5: a1 to c6.", "--preset")
-    ] = None,
-    similarity: Annotated[Similarity | None, _tracking("What links people over time.")] = None,
-    propagate: Annotated[
-        bool | None,
-        _tracking(
-            "Add boxes around joints that the flow carried here.", "--propagate/--no-propagate"
-        ),
-    ] = None,
-    queue: Annotated[int | None, _tracking("Frames that are remembered (L_Q).")] = None,
-    flow_links: Annotated[
-        FlowLinks | None, _tracking("From older frames: one flow a frame, or one direct flow.")
-    ] = None,
-    min_similarity: Annotated[float | None, _tracking("Less similar people stay apart.")] = None,
-    nms_iou: Annotated[float | None, _tracking("Overlap above which two boxes are one.")] = None,
-    box_threshold: Annotated[float | None, _tracking("Boxes below are dropped.")] = None,
-    joint_threshold: Annotated[float | None, _tracking("Joints below are dropped.")] = None,
-    pose_nms: Annotated[
-        str | None, _tracking("OKS above which two poses are one person, or off.")
-    ] = None,
-    oks_area: Annotated[OksArea | None, _tracking("Area of a person in OKS.")] = None,
-    box_growth: Annotated[float | None, _tracking("Growth of boxes around carried joints.")] = None,
-    detect_every: Annotated[int | None, _tracking("Run the detector on every n-th frame.")] = None,
-    draw_boxes: Annotated[
-        bool,
-        typer.Option(
-            "--draw-boxes", rich_help_panel=_DRAWING, help="Boxes; dashed where propagated."
-        ),
-    ] = False,
-    draw_flow: Annotated[
-        Literal["none", "colors", "arrows"],
-        typer.Option(rich_help_panel=_DRAWING, help="Optical flow under the people."),
-    ] = "none",
-    trails: Annotated[
-        int, typer.Option(rich_help_panel=_DRAWING, help="Frames of trail behind each person.")
-    ] = 30,
-    start: Annotated[
-        float, typer.Option(rich_help_panel=_FRAMES, help="Begin at this time, in seconds.")
-    ] = 0.0,
-    max_frames: Annotated[
-        int | None, typer.Option(rich_help_panel=_FRAMES, help="Stop after so many frames.")
-    ] = None,
-    stride: Annotated[
-        int, typer.Option(rich_help_panel=_FRAMES, help="Take every n-th frame.")
-    ] = 1,
-    fps: Annotated[
-        float | None,
-        typer.Option(rich_help_panel=_FRAMES, help="Frames a second of a folder of pictures."),
-    ] = None,
+    sources: _Sources,
+    bundle: _Bundle,
+    out: _Out = Path("out"),
+    formats: _Formats = "posetrack,jsonl,mp4",
+    device: _Device = "auto",
+    threads: _Threads = 0,
+    as_json: _AsJson = False,
+    row: _Row = None,
+    similarity: _Similarity = None,
+    propagate: _Propagate = None,
+    queue: _Queue = None,
+    flow_links: _FlowLinks = None,
+    min_similarity: _MinSimilarity = None,
+    nms_iou: _NmsIou = None,
+    box_threshold: _BoxThreshold = None,
+    joint_threshold: _JointThreshold = None,
+    pose_nms: _PoseNms = None,
+    oks_area: _OksArea = None,
+    box_growth: _BoxGrowth = None,
+    detect_every: _DetectEvery = None,
+    draw_boxes: _DrawBoxes = False,
+    draw_flow: _DrawFlow = "none",
+    trails: _Trails = 30,
+    start: _Start = 0.0,
+    max_frames: _MaxFrames = None,
+    stride: _Stride = 1,
+    fps: _Fps = None,
 ) -> None:
     """Track every person's pose through videos.
 
