@@ -20,6 +20,7 @@ def doctor(
     from dataclasses import asdict
 
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from flowtrack.runtime.diagnosis import diagnose
@@ -31,9 +32,9 @@ def doctor(
         marks = {"ok": "[green]ok[/]", "missing": "[yellow]missing[/]", "broken": "[red]broken[/]"}
         table = Table(box=None, show_header=False)
         for finding in findings:
-            table.add_row(marks[finding.state], finding.subject, finding.detail)
+            table.add_row(marks[finding.state], finding.subject, escape(finding.detail))
             if finding.remedy:
-                table.add_row("", "", f"[bold]mend:[/] {finding.remedy}")
+                table.add_row("", "", f"[bold]mend:[/] {escape(finding.remedy)}")
         Console().print(table)
     if any(finding.state == "broken" for finding in findings):
         raise typer.Exit(FAILED)

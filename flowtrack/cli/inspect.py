@@ -32,6 +32,7 @@ def inspect(
 
 def _show(bundle: Bundle) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     manifest = bundle.manifest
@@ -41,7 +42,9 @@ def _show(bundle: Bundle) -> None:
         "flow": manifest.flow.decode if manifest.flow else "none",
     }
     files = manifest.files()
-    table = Table(title=f"{bundle.path} ({manifest.skeleton}, {manifest.made_by or 'by hand'})")
+    table = Table(
+        title=escape(f"{bundle.path} ({manifest.skeleton}, {manifest.made_by or 'by hand'})")
+    )
     for column in ("part", "decode", "file", "MB", "input", "precision", "parity"):
         table.add_column(column)
     for part, decode in decodes.items():
@@ -53,7 +56,7 @@ def _show(bundle: Bundle) -> None:
         fed = f"{spec.dtype} {spec.layout} {spec.color} {spec.batch or 'N'}x{sides}"
         megabytes = f"{len(bundle.read(part)) / 1e6:.1f}"
         parity = "yes" if file.parity else "no"
-        table.add_row(part, decode, file.path, megabytes, fed, file.precision, parity)
+        table.add_row(part, decode, escape(file.path), megabytes, fed, file.precision, parity)
     console = Console()
     console.print(table)
     options = manifest.tracker_options

@@ -298,6 +298,18 @@ def test_doctor_names_states_and_remedies():
     assert all(finding["remedy"] for finding in findings if finding["state"] != "ok")
 
 
+def test_doctor_shows_remedies_whole_and_fails_where_tracking_cannot_work(monkeypatch):
+    from flowtrack.runtime import diagnosis
+
+    remedy = "pip install 'flowtrack[cpu]'"
+    found = [diagnosis.Finding("onnxruntime", "broken", "[not] there", remedy)]
+    monkeypatch.setattr(diagnosis, "diagnose", lambda: found)
+    shown = invoke("doctor")
+    assert shown.exit_code == 1
+    assert remedy in shown.output
+    assert "[not] there" in shown.output
+
+
 def test_the_command_is_installed_and_its_exit_codes_reach_the_shell(place):
     command = [sys.executable, "-c", "from flowtrack.cli import main; main()"]
     good = subprocess.run([*command, "verify", place / "puppets.bundle"], capture_output=True)
