@@ -3,13 +3,15 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 OUT ?= demo
+DATA ?= data
+WORK ?= runs
 BIN := $(VENV)/bin
 GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
 
-.PHONY: demo test dev check bench gpu clean
+.PHONY: demo test dev check bench gpu networks clean
 
-demo: $(VENV)/.track            ## set up, then track a synthetic clip without any download
-	$(BIN)/python -m examples.puppets.demo --out $(OUT)
+demo: $(VENV)/.track            ## set up, then render a clip and track it, without any download
+	$(BIN)/flowtrack demo --out $(OUT)
 
 test: $(VENV)/.dev              ## set up, then pass the tests
 	$(BIN)/python -m pytest
@@ -28,13 +30,16 @@ bench: $(VENV)/.dev             ## measure; results as JSON, compared run by run
 gpu:                            ## what needs a GPU; skips what the machine lacks and says so
 	PYTHONPATH=. $(GPU_PYTHON) -m pytest tests/gpu -rs --no-header -p no:cacheprovider
 
+networks: $(VENV)/.dev          ## train the default networks anew from DATA and replace them
+	$(BIN)/python -m examples.default_networks.build $(DATA) --work $(WORK) --out flowtrack/default
+
 clean:                          ## remove what the other targets made
 	rm -rf $(VENV) $(OUT) build *.egg-info
 
 $(VENV)/.track: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -qq --upgrade pip
-	$(BIN)/python -m pip install -qq -e '.[cpu]' 'onnx>=1.17'
+	$(BIN)/python -m pip install -qq -e '.[cpu]'
 	touch $@
 
 # torch goes first and alone, so that its version is the one that was tested.

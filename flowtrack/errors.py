@@ -23,6 +23,10 @@ class SourceError(FlowtrackError):
     """A video, picture or stream cannot be opened or read."""
 
 
+class DownloadError(FlowtrackError):
+    """A file cannot be downloaded, or is not the file that was asked for."""
+
+
 class OutputError(FlowtrackError):
     """A result file cannot be written."""
 

@@ -16,7 +16,7 @@ from flowtrack.tracker import jit
 
 PACKAGE = Path(flowtrack.__file__).parent
 
-GROUND = {"structs", "skeleton", "errors"}
+GROUND = {"structs", "skeleton", "errors", "schema", "flo"}
 _RUNTIME = {*GROUND, "tracker", "runtime"}
 MAY_IMPORT = {
     "__init__": set(),
@@ -24,12 +24,13 @@ MAY_IMPORT = {
     "tracker": {*GROUND, "tracker"},
     "runtime": _RUNTIME,
     "synthetic": {*GROUND, "synthetic"},
-    "training": {*GROUND, "synthetic", "training"},
-    "evaluation": {*_RUNTIME, "evaluation"},
+    "evaluation": {*GROUND, "evaluation"},
+    "training": {*GROUND, "synthetic", "evaluation", "training"},
     "calibration": {*_RUNTIME, "evaluation", "calibration"},
     "export": {*_RUNTIME, "evaluation", "calibration", "training", "export"},
+    "zoo": {*_RUNTIME, "zoo"},
     "cli": {
-        *_RUNTIME, "synthetic", "training", "evaluation", "calibration", "export", "cli",
+        *_RUNTIME, "synthetic", "training", "evaluation", "calibration", "export", "zoo", "cli",
     },
 }  # fmt: skip
 

@@ -8,10 +8,13 @@ import typer
 
 from flowtrack import __version__
 from flowtrack.cli.bundle import bundle
+from flowtrack.cli.demo import demo
 from flowtrack.cli.doctor import doctor
 from flowtrack.cli.export import app as export
+from flowtrack.cli.fetch import fetch
 from flowtrack.cli.inspect import inspect
 from flowtrack.cli.track import track
+from flowtrack.cli.train import app as train
 from flowtrack.cli.verify import verify
 
 app = typer.Typer(
@@ -44,11 +47,12 @@ def _root(
     del version
 
 
-for function in (track, bundle, verify, inspect, doctor):
+for function in (demo, track, fetch, bundle, verify, inspect, doctor):
     app.command()(function)
 
 
 app.add_typer(export, name="export")
+app.add_typer(train, name="train")
 
 
 def main() -> None:

@@ -123,13 +123,15 @@ def bundle(
     from flowtrack.runtime.assemble import describe_network, trial_run
     from flowtrack.runtime.bundle import write_bundle
     from flowtrack.runtime.manifest import DetectorSpec, FlowSpec, Letterbox, Manifest, PoseSpec
+    from flowtrack.runtime.sidecar import sidecar_path
     from flowtrack.skeleton import skeleton_named
 
     skeleton_named(skeleton)
     files: dict[str, bytes | Path] = {"detector.onnx": detector, "pose.onnx": pose}
-    if detector_decode == "yolox":
+    described = sidecar_path(detector).is_file()  # how it is fed is said there
+    if detector_decode == "yolox" and not described:
         detector_color = detector_color or "bgr"
-    elif detector_decode == "rcnn":
+    elif detector_decode == "rcnn" and not described:
         detector_range = detector_range or 1.0
     detector_file = describe_network(
         detector,

@@ -73,7 +73,7 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, default=str))
 
 
-def progress_bar() -> Progress:
+def progress_bar(unit: str = "frames") -> Progress:
     """A bar with count, rate and estimate, on stderr; silent where stderr is no terminal."""
     from rich.progress import (
         BarColumn,
@@ -89,7 +89,7 @@ def progress_bar() -> Progress:
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
             speed = task.finished_speed or task.speed
-            return Text(f"{speed:5.1f} frames/s" if speed else "", style="progress.data.speed")
+            return Text(f"{speed:5.1f} {unit}/s" if speed else "", style="progress.data.speed")
 
     return Progress(
         TextColumn("{task.description}"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from flowtrack.cli.console import busy, command, note, print_json
-from flowtrack.errors import OptionError
+from flowtrack.errors import ExportError, OptionError
 
 if TYPE_CHECKING:
     from flowtrack.export import ExportedNetwork
@@ -35,6 +36,10 @@ _Images = Annotated[
     typer.Option(help="Folder of pictures, or video, to compare on besides synthetic pictures."),
 ]
 _MOST_PICTURES = 16
+_Weights = Annotated[
+    Literal["fp32", "fp16"],
+    typer.Option(help="How weights are stored; fp16 halves the file, the arithmetic stays fp32."),
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print the parity record as JSON.")]
 
 
@@ -56,6 +61,7 @@ def pose(
     ] = None,
     random_weights: _Random = False,
     images: _Images = None,
+    weights: _Weights = "fp32",
     as_json: _Json = False,
 ) -> None:
     """Export a pose network of the paper (ResNet and deconvolutions).
@@ -76,6 +82,7 @@ def pose(
     else:
         joints = skeleton_named(skeleton or "coco-17")
         network = PoseResNet(depth or 50, joints=len(joints))
+    compared = _pictures(images)
     with busy("exporting and comparing with PyTorch"):
         exported = export_pose(
             network,
@@ -85,8 +92,9 @@ def pose(
             width=width,
             color=color or "rgb",
             flip_test=flip_test,
-            images=_pictures(images),
+            images=compared,
         )
+        exported = _stored(exported, weights, compared)
     _finish(exported, "pose", source, as_json)
 
 
@@ -102,6 +110,7 @@ def detector(
     ] = None,
     random_weights: _Random = False,
     images: _Images = None,
+    weights: _Weights = "fp32",
     as_json: _Json = False,
 ) -> None:
     """Export a person detector (CenterNet heads on the paper's trunk)."""
@@ -118,6 +127,7 @@ def detector(
         normalisation = {"mean": loaded.mean, "std": loaded.std}
     else:
         network = CenterDetector(depth or 18)
+    compared = _pictures(images)
     with busy("exporting and comparing with PyTorch"):
         exported = export_detector(
             network,
@@ -125,9 +135,10 @@ def detector(
             height=height,
             width=width,
             color=color or "rgb",
-            images=_pictures(images),
+            images=compared,
             **normalisation,
         )
+        exported = _stored(exported, weights, compared)
     _finish(exported, "detector", source, as_json)
 
 
@@ -146,6 +157,7 @@ def flow(
     ] = None,
     random_weights: _Random = False,
     images: _Images = None,
+    weights: _Weights = "fp32",
     as_json: _Json = False,
 ) -> None:
     """Export FlowNet2S.
@@ -163,6 +175,7 @@ def flow(
         network, color, source["layout"] = loaded.network, loaded.color, loaded.layout
     else:
         network = FlowNet2S(width_factor or 1.0)
+    compared = _pictures(images)
     with busy("exporting and comparing with PyTorch"):
         exported = export_flow(
             network,
@@ -170,8 +183,9 @@ def flow(
             height=height,
             width=width,
             color=color or "rgb",
-            images=_pictures(images),
+            images=compared,
         )
+        exported = _stored(exported, weights, compared)
     _finish(exported, "flow", source, as_json)
 
 
@@ -209,6 +223,24 @@ def _pictures(place: Path | None) -> list[Any] | None:
         return [frame.image for frame in source]
 
 
+def _stored(
+    exported: ExportedNetwork, weights: Literal["fp32", "fp16"], images: list[Any] | None
+) -> ExportedNetwork:
+    """The file as it is to be stored, with the hash and the record of that file."""
+    from flowtrack.export.storage import store_half
+
+    if weights == "fp32":
+        return exported
+    try:
+        stored = store_half(exported.path, exported.path, images=images, color=exported.input.color)
+    except ExportError:
+        exported.path.unlink()  # what was asked for could not be made
+        raise
+    return replace(
+        exported, sha256=stored.sha256, parity={**exported.parity, "storage": stored.record}
+    )
+
+
 def _finish(exported: ExportedNetwork, part: str, source: dict[str, Any], as_json: bool) -> None:
     from flowtrack.runtime.sidecar import write_sidecar
 
@@ -217,7 +249,9 @@ def _finish(exported: ExportedNetwork, part: str, source: dict[str, Any], as_jso
         print_json({"path": str(exported.path), "sha256": exported.sha256, **exported.parity})
         return
     size = exported.path.stat().st_size / 1e6
+    storage = exported.parity.get("storage")
+    stored = f"; fp16 weights move positions by {storage['median_px']:.2g} px" if storage else ""
     note(
         f"{exported.path}: {size:.1f} MB, equals PyTorch within {exported.parity['max_px']:.2g} px "
-        f"(limit {exported.parity['limit_px']:g} px)"
+        f"(limit {exported.parity['limit_px']:g} px){stored}"
     )

@@ -35,7 +35,12 @@ _Sources = Annotated[
         "camera numbers, rtsp:// or http:// addresses."
     ),
 ]
-_Bundle = Annotated[Path, typer.Option(help="Networks to track with: a folder or .zip file.")]
+_Bundle = Annotated[
+    Path | None,
+    typer.Option(
+        help="Networks to track with: a folder or .zip file.", show_default="those of the package"
+    ),
+]
 _Out = Annotated[Path, typer.Option(help="Folder for the results.")]
 _Formats = Annotated[
     str, typer.Option(help="Results to write: any of posetrack,posetrack18,jsonl,mp4.")
@@ -92,7 +97,7 @@ _Fps = Annotated[
 @command
 def track(
     sources: _Sources,
-    bundle: _Bundle,
+    bundle: _Bundle = None,
     out: _Out = Path("out"),
     formats: _Formats = "posetrack,jsonl,mp4",
     device: _Device = "auto",
@@ -126,6 +131,7 @@ def track(
     frames it finished.
     """
     from flowtrack.runtime.bundle import open_bundle
+    from flowtrack.runtime.default import default_bundle_path
     from flowtrack.runtime.drawing import DrawOptions
     from flowtrack.runtime.pipeline import open_pipeline
     from flowtrack.runtime.video import SourceOptions, expand_sources
@@ -145,7 +151,7 @@ def track(
     }
     frames = SourceOptions(start_s=start, stride=stride, max_frames=max_frames, fps=fps)
     specs = expand_sources(sources)
-    opened = open_bundle(bundle)
+    opened = open_bundle(bundle or default_bundle_path())
     base = preset(row) if row else opened.manifest.tracker_options
     options = _changed(base, changes, pose_nms)
     chosen = [name.strip() for name in formats.split(",")]

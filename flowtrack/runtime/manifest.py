@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from flowtrack.errors import BundleError, OptionError
-from flowtrack.runtime.schema import (
+from flowtrack.schema import (
     check_limits,
     describe,
     json_schema,

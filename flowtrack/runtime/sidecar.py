@@ -13,7 +13,7 @@ from pathlib import Path
 
 from flowtrack.errors import BundleError, OutputError
 from flowtrack.runtime.manifest import NetworkFile
-from flowtrack.runtime.schema import read_dataclass
+from flowtrack.schema import read_dataclass
 
 
 def sidecar_path(network: Path) -> Path:

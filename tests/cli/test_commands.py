@@ -39,7 +39,8 @@ def place(tmp_path_factory):
 @pytest.mark.parametrize(
     "words",
     [[], ["track"], ["bundle"], ["verify"], ["inspect"], ["doctor"], ["export", "pose"],
-     ["export", "flow"], ["export", "detector"]],
+     ["export", "flow"], ["export", "detector"], ["fetch"], ["demo"], ["train", "pose"],
+     ["train", "detector"], ["train", "flow"], ["train", "recipes"]],
 )  # fmt: skip
 def test_help_explains_every_command(words):
     result = invoke(*words, "--help")

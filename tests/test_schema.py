@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowtrack.errors import BundleError
-from flowtrack.runtime.schema import check_limits, json_schema, limits, read_dataclass
+from flowtrack.schema import check_limits, json_schema, limits, read_dataclass
 
 
 @dataclass(frozen=True)

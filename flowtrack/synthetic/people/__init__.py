@@ -1,0 +1,1 @@
+"""Bodies: how they are built, dressed and moved."""

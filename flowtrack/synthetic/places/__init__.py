@@ -1,0 +1,1 @@
+"""Where people are: floors, walls and things that stand around."""

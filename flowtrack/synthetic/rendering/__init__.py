@@ -1,0 +1,1 @@
+"""From meshes to pixels: camera, light, z-buffer, and the flow between two moments."""

@@ -1,0 +1,1 @@
+"""Annotated pictures of people, mixed, augmented and drawn in a reproducible order."""

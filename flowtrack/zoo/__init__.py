@@ -1,0 +1,1 @@
+"""Public networks by name: what there is, downloading it, and turning it into bundles."""
