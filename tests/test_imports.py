@@ -20,6 +20,7 @@ GROUND = {"structs", "skeleton", "errors", "schema", "flo"}
 _RUNTIME = {*GROUND, "tracker", "runtime"}
 MAY_IMPORT = {
     "__init__": set(),
+    "__main__": {"cli"},
     **dict.fromkeys(GROUND, GROUND),
     "tracker": {*GROUND, "tracker"},
     "runtime": _RUNTIME,

@@ -13,9 +13,10 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from flowtrack.runtime import open_bundle, write_bundle
 from flowtrack.training.recipe import DetectorRecipe, FlowRecipe, PoseRecipe, read_recipe
 
 SCENES = 1000
@@ -23,6 +24,17 @@ SCENES = 1000
 
 POSE_SIZE, DETECTOR_SIZE, FLOW_SIZE = "128x96", "320x320", "192x256"
 """Input sizes in the bundle, HEIGHTxWIDTH."""
+
+
+THRESHOLDS = {"box_threshold": 0.25, "joint_threshold": 0.3}
+"""Of the tracker: small networks are less sure of themselves than those that the defaults are for.
+Chosen on rendered clips, by MOTA."""
+
+RECIPES: dict[str, type[PoseRecipe | DetectorRecipe | FlowRecipe]] = {
+    "pose": PoseRecipe,
+    "detector": DetectorRecipe,
+    "flow": FlowRecipe,
+}
 
 
 @dataclass(frozen=True)
@@ -41,8 +53,9 @@ class Build:
         print("$", *words, flush=True)
         subprocess.run([sys.executable, "-m", *words], check=True)
 
-    def train(self, task: str, recipe: str, samples: int, init: Path | None = None) -> Path:
+    def train(self, task: str, recipe: str, init: Path | None = None) -> Path:
         """Train by a recipe unless that is done; the checkpoint."""
+        samples = read_recipe(RECIPES[task], recipe).schedule.samples
         out = self.work / recipe.replace(":", "-")
         if not (out / "final.pt").is_file():
             more: list[str | Path] = ["--init", init] if init else []
@@ -77,13 +90,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     build = Build(options.data, options.work, options.device, options.workers, options.effort)
     build.scenes()
-    first = read_recipe(PoseRecipe, "default-pose:small").schedule.samples
-    second = read_recipe(PoseRecipe, "default-pose").schedule.samples
-    pose = build.train("pose", "default-pose:small", first)
-    pose = build.train("pose", "default-pose", second, pose)
-    samples = read_recipe(DetectorRecipe, "default-detector").schedule.samples
-    detector = build.train("detector", "default-detector", samples, pose)
-    flow = build.train("flow", "default-flow", read_recipe(FlowRecipe, "default-flow").schedule.samples)
+    pose = build.train("pose", "default-pose:small")
+    pose = build.train("pose", "default-pose", pose)
+    detector = build.train("detector", "default-detector", pose)
+    flow = build.train("flow", "default-flow:small")
+    flow = build.train("flow", "default-flow", flow)
     assemble(build, pose, detector, flow, options.out)
 
 
@@ -98,9 +109,23 @@ def assemble(build: Build, pose: Path, detector: Path, flow: Path, out: Path) ->
             "--weights", "fp16",
         )  # fmt: skip
     build.flowtrack(
-        "bundle", out, "--skeleton", "coco-17", "--detector", graphs["detector"],
-        "--pose", graphs["pose"], "--flow", graphs["flow"],
+        "bundle", build.work / "default.bundle", "--skeleton", "coco-17",
+        "--detector", graphs["detector"], "--pose", graphs["pose"], "--flow", graphs["flow"],
     )  # fmt: skip
+    made = open_bundle(build.work / "default.bundle")
+    manifest = replace(
+        made.manifest,
+        tracker=THRESHOLDS,
+        made_from={
+            "program": "examples/default_networks",
+            "recipes": ["default-pose", "default-detector", "default-flow"],
+            "card": "docs/default-networks.md",
+        },
+    )
+    files: dict[str, bytes | Path] = {
+        file.path: made.read(part) for part, file in manifest.files().items()
+    }
+    write_bundle(out, manifest, files)
 
 
 if __name__ == "__main__":

@@ -116,20 +116,19 @@ def head_box(pose: Posed, camera: Camera) -> FloatArray:
 
 def extents(soup: Soup, view: View, camera: Camera, people: int) -> tuple[FloatArray, FloatArray]:
     """Boxes (people, 4) around what is seen of each person, and areas (people,), in pixels."""
-    face = face_of(view.samples)
-    person = np.where(view.samples != 0, soup.person[face], -1)
+    # Nobody has number -1, which counts into the last place.
+    person = np.where(view.samples != 0, soup.person[face_of(view.samples)], -1).astype(np.int64)
+    low, high = np.full((2, people + 1), 1 << 40), np.full((2, people + 1), -1)
     row, column = np.divmod(view.pixels, camera.width)
-    boxes, areas = np.zeros((people, 4), np.float32), np.zeros(people, np.float32)
-    for who in range(people):
-        own = np.flatnonzero(person == who)
-        if not len(own):
-            continue
-        sample, pixel = np.divmod(own, person.shape[1])
-        x, y = FINE * column[pixel] + sample % FINE, FINE * row[pixel] + sample // FINE
-        edges = np.array([x.min(), y.min(), x.max() + 1, y.max() + 1])
-        boxes[who] = edges / FINE - 0.5
-        areas[who] = len(own) / FINE**2
-    return boxes, areas
+    for sample, who in enumerate(person):
+        for axis, pixel in enumerate((column, row)):
+            at = FINE * pixel + (sample // FINE if axis else sample % FINE)
+            np.minimum.at(low[axis], who, at)
+            np.maximum.at(high[axis], who, at)
+    areas = np.bincount(person.reshape(-1) + 1, minlength=people + 1)[1:] / FINE**2
+    edges = np.concatenate([low, high + 1])[:, :people].T / FINE - 0.5
+    boxes = np.where(areas[:, None] > 0, edges, 0.0)
+    return boxes.astype(np.float32), areas.astype(np.float32)
 
 
 def split_joints(landmarks: FloatArray) -> tuple[FloatArray, FloatArray]:

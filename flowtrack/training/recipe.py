@@ -225,9 +225,9 @@ class FlowRecipe:
     data: tuple[PairSource, ...] = field(metadata=limits(minItems=1))
     validation: tuple[PairSource, ...] = ()
     network: FlowNetworkOptions = FlowNetworkOptions()
-    augment: FlowAugmentOptions = FlowAugmentOptions()
+    augment: FlowAugmentOptions = field(default_factory=FlowAugmentOptions)
     schedule: Schedule = Schedule()
-    seed: int = 0
+    seed: int = field(default=0, metadata=limits(minimum=0))
     task: Literal["flow"] = "flow"
 
 

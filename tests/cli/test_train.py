@@ -19,7 +19,7 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 ROOT = Path(__file__).parents[2]
 
 TINY = (
-    "network.width=0.0625", "network.deconv_channels=4", "network.input=[32, 32]",
+    "network.width=0.125", "network.deconv_channels=8", "network.input=[32, 32]",
     "schedule.samples=160", "schedule.validations=20",
 )  # fmt: skip
 """Changes that make forty steps of four samples a matter of seconds."""
@@ -135,7 +135,7 @@ def test_of_several_processes_one_speaks(data, tmp_path, monkeypatch):
         (["--device", "tpu"], 2, "device is 'tpu'"),
         (["--precision", "fp16"], 2, "fp16 needs a GPU"),
         (["--precision", "fp8"], 2, "fp8"),
-        (["--workers", "-1"], 2, "-1"),
+        (["--workers", "-1"], 2, "greater than or equal to 0"),
         (["--data", "no-such-folder"], 2, "no-such-folder"),
         (["--set", "data=[{kind='coco', annotations='none.json', pictures='.'}]"], 1, "none.json"),
         (["--set", "schedule.learning_rate=1e30"], 2, "lower learning_rate"),

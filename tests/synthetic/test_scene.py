@@ -88,7 +88,8 @@ def test_pictures_of_a_folder_become_backgrounds(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"width": 10}, "10 x 480"), ({"people": (3, 2)}, "people"), ({"people": (0, 99)}, "people"),
+        ({"width": 10}, "10 x 480"), ({"people": (3, 2)}, "people is"),
+        ({"people": (0, 99)}, "people is"),
         ({"scale": (0.5, 0.2)}, "scale"), ({"crowd": 1.5}, "crowd"), ({"degrade": -1}, "degrade"),
         ({"things": 50}, "things"),
     ],

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowtrack.errors import InputError
@@ -31,6 +31,7 @@ def test_one_source_is_passed_again_and_again_in_new_orders():
     assert mixture.epoch == 7
 
 
+@settings(max_examples=40)
 @given(
     counts=st.lists(st.integers(1, 40), min_size=1, max_size=5),
     seed=st.integers(0, 2**40),
@@ -45,6 +46,7 @@ def test_a_sample_follows_from_the_seed_and_its_number(counts, seed, numbers):
     assert all(0 <= sample["index"] < counts[sample["name"]] for sample in fresh)
 
 
+@settings(max_examples=40)
 @given(
     counts=st.lists(st.integers(1, 30), min_size=2, max_size=4),
     shares=st.lists(st.integers(1, 20), min_size=4, max_size=4),
@@ -59,6 +61,7 @@ def test_every_source_is_passed_evenly(counts, shares):
             assert sorted(indices[start : start + count]) == list(range(count))
 
 
+@settings(max_examples=40)
 @given(shares=st.lists(st.floats(0.05, 1), min_size=2, max_size=6))
 def test_shares_are_kept_all_along(shares):
     mixture = Mixture([Numbers(9, name) for name in range(len(shares))], shares)

@@ -55,16 +55,15 @@ def test_it_learns(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "schedule",
+    ("schedule", "workers"),
     [
-        SCHEDULE,
-        replace(SCHEDULE, accumulate=2, clip=0.1, optimizer="adamw", weight_decay=0.1),
-        replace(SCHEDULE, average=0.9, decay="cosine", warmup=0.2, optimizer="sgd"),
-        replace(SCHEDULE, milestones=(1.0, 2.0, 3.0), average=0.99, optimizer="adamw"),
+        (SCHEDULE, 0),
+        (replace(SCHEDULE, accumulate=2, clip=0.1, optimizer="adamw", weight_decay=0.1), 1),
+        (replace(SCHEDULE, average=0.9, decay="cosine", warmup=0.2, optimizer="sgd"), 0),
+        (replace(SCHEDULE, milestones=(1.0, 2.0, 3.0), average=0.99, optimizer="adamw"), 2),
     ],
     ids=["adam", "accumulated", "averaged cosine", "averaged steps"],
 )
-@pytest.mark.parametrize("workers", [0, 1])
 def test_a_training_that_was_killed_goes_on_as_if_it_had_not_been(tmp_path, schedule, workers):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     Trainer(Toy(), schedule, options(whole, workers=workers)).run()

@@ -1,7 +1,7 @@
 """Where the colour of every point of a person is kept: views from the front and from the back.
 
-The atlas holds, side by side, the body from the front and the back (4 mm a texel), the head from
-the front and the back (1.6 mm), and the hair or hat (3 mm). Its last channel is gloss.
+The atlas holds, side by side, views of the body, of the head, which has finer texels, and of the
+hair or hat. A point is looked up by where it is in the rest pose.
 """
 
 from __future__ import annotations

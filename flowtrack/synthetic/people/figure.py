@@ -71,7 +71,17 @@ def dress(look: Look, detail: float = 1.0) -> Figure:
         detail: screen pixels a centimetre of body would take; decides mesh and texture resolution.
     """
     coarseness = 1.25 if detail > 1.5 else 1.7
-    level = -1 if detail > 3.5 else 0 if detail > 1.6 else 1 if detail > 0.7 else 2
+    level = (
+        -1
+        if detail > 3.5
+        else 0
+        if detail > 1.8
+        else 1
+        if detail > 0.8
+        else 2
+        if detail > 0.4
+        else 3
+    )
     charts = atlas.atlas_at(level)
     body = template(coarseness)
     vertices = body.vertices + look.physique.bust * body.bust

@@ -267,13 +267,12 @@ def posed(stance: Stance, scales: Floats) -> Posed:
         for name in ("forearm", "hand"):  # they, too, are turned about the axes of a hanging arm
             turns[BONE[f"{side}_{name}"]] = down.T @ turns[BONE[f"{side}_{name}"]] @ down
     turn, origin = np.empty((len(BONES), 3, 3)), np.zeros((len(BONES), 3))
-    turn[0] = rotation([0, stance.heading, 0]) @ rotation(stance.tumble) @ turns[0]
-    for bone in range(1, len(BONES)):
-        parent = PARENT[bone]
+    whole = rotation([(0.0, stance.heading, 0.0), stance.tumble])
+    turn[0] = whole[0] @ whole[1] @ turns[0]
+    steps = np.einsum("nij,nj->ni", scales[PARENT[1:]], REST[1:] - REST[PARENT[1:]])
+    for bone, parent in enumerate(PARENT[1:].tolist(), start=1):
         turn[bone] = turn[parent] @ turns[bone]
-        origin[bone] = origin[parent] + turn[parent] @ (
-            scales[parent] @ (REST[bone] - REST[parent])
-        )
+        origin[bone] = origin[parent] + turn[parent] @ steps[bone - 1]
     skin = turn @ scales
     contacts = (
         np.einsum(

@@ -15,7 +15,7 @@ Bytes = npt.NDArray[np.uint8]
 
 WALLS = ("room", "street", "park", "hall", "brick", "studio")
 INDOOR = frozenset({"room", "hall", "studio"})
-_WIDTH, _HEIGHT = 1536, 512
+_WIDTH, _HEIGHT = 1200, 400
 
 
 @dataclass(frozen=True)
@@ -246,14 +246,21 @@ def _tree(pixels: Float32, rng: np.random.Generator, x: float, height: float) ->
     bark = np.array([45, 60, 75]) * rng.uniform(0.6, 1.2)
     _rect(pixels, x - 0.012, 0, 0.024, height * 0.6, bark)
     leaf = np.array([48, 105, 78]) * rng.uniform(0.6, 1.2)
-    canvas = np.ascontiguousarray(pixels)
-    for k in range(26):
-        dx, dy = rng.normal(0, 0.30), rng.normal(0, 0.24)
-        centre = (
-            round((x + dx * height * 0.5) * _HEIGHT),
-            round((1 - height * (0.78 + 0.5 * dy)) * _HEIGHT),
-        )
-        tone = 0.75 + 0.014 * k + 0.25 * max(0.0, dy)
-        cv2.circle(canvas, centre, round(rng.uniform(0.05, 0.13) * height * _HEIGHT),
-                   tuple(float(c) for c in leaf * tone), -1, cv2.LINE_AA)  # fmt: skip
-    pixels[...] = canvas
+    left, right = (round(np.clip(x + s * 0.75 * height, 0, 3) * _HEIGHT) for s in (-1, 1))
+    if right - left < 8:
+        return
+    crown = np.zeros((_HEIGHT, right - left), np.float32)
+    for k in range(32):
+        dx, dy = rng.normal(0, 0.15), rng.normal(0, 0.12)
+        column = round((x + dx * height) * _HEIGHT) - left
+        row = round((1 - height * (0.78 + dy)) * _HEIGHT)
+        tone = 0.7 + 0.014 * k + 0.8 * max(0.0, dy)
+        radius = max(1, round(rng.uniform(0.05, 0.13) * height * _HEIGHT))
+        cv2.circle(crown, (column, row), radius, tone, -1, cv2.LINE_AA)
+    # Leaves: light and dark at the size of a twig, and gaps towards the edge.
+    twigs = cloud(rng, max(8, (right - left) // 3), crown.shape)
+    crown *= 1 + 0.22 * twigs
+    cover = cv2.GaussianBlur((crown > 0).astype(np.float32), (0, 0), 2.5) + 0.12 * twigs > 0.62
+    cover &= crown > 0
+    part = pixels[:, left:right]
+    part[cover] = (leaf * crown[..., None])[cover]

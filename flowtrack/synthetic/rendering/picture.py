@@ -22,6 +22,7 @@ _CURVE = np.rint(np.where(_LEVELS > 205, 255 - 50 * np.exp(-(_LEVELS - 205) / 50
     np.uint8
 )
 """Screen value of linear light in steps of 1 / 1024."""
+_GRAIN_PX = 243
 _SLACK = 48
 """By how much the field of noise is larger than a picture, so that it can be moved."""
 
@@ -118,8 +119,11 @@ class Sensor:
             self._factor = (corners[..., None] * gain).astype(np.float32)
         self._grain: npt.NDArray[np.int16] | None = None
         if grade.noise > 0.25:
-            grain = rng.standard_normal((height + _SLACK, width + _SLACK, 3), dtype=np.float32)
-            self._grain = np.rint(grain * grade.noise).astype(np.int16)
+            # A tile that repeats: nobody sees that in noise, and it takes far less time to make.
+            grain = rng.standard_normal((_GRAIN_PX, _GRAIN_PX, 3), dtype=np.float32)
+            tile = np.rint(grain * grade.noise).astype(np.int16)
+            times = (-(-(height + _SLACK) // _GRAIN_PX), -(-(width + _SLACK) // _GRAIN_PX), 1)
+            self._grain = np.tile(tile, times)
 
     def developed(self, picture: Bytes, rng: np.random.Generator) -> Bytes:
         """(H, W, 3) the picture as this camera delivers it; `rng` moves the noise."""

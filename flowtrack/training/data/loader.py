@@ -42,6 +42,12 @@ def stack(samples: Sequence[Mapping[str, Any]]) -> Batch:
     }
 
 
+def first_batches(mixture: Mixture, count: int = 8, batch: int = 32) -> Iterator[Batch]:
+    """The first `count` batches of a mixture, made in this process."""
+    for start in range(0, count * batch, batch):
+        yield stack([mixture[number] for number in range(start, start + batch)])
+
+
 def batches(
     mixture: Mixture,
     batch: int,

@@ -17,11 +17,12 @@ from flowtrack.skeleton import COCO_17
 from flowtrack.structs import BoolArray, FloatArray
 from flowtrack.training.checkpoint_file import read_checkpoint
 from flowtrack.training.checkpoints import load_backbone, save_detector
-from flowtrack.training.data.loader import Batch, stack
+from flowtrack.training.data.loader import Batch, first_batches, stack
 from flowtrack.training.data.mixture import Mixture
 from flowtrack.training.data.pictures import PictureStore
 from flowtrack.training.data.sources import split_people
 from flowtrack.training.data.views import IGNORED, LETTERBOX, NOBODY, PERSON, PeopleViews
+from flowtrack.training.exported import is_exported, load_exported, measure_statistics
 from flowtrack.training.losses import center_loss
 from flowtrack.training.models import CenterDetector, CenterMaps, Normalization
 from flowtrack.training.recipe import DetectorRecipe
@@ -48,7 +49,8 @@ class DetectorTask:
             data: folder that the recipe's paths are relative to.
             in_memory: keep the decoded pictures.
             init: checkpoint of flowtrack's own to start from: of a detector, or of a pose network,
-                whose trunk is taken over, and its deconvolutions where they fit.
+                whose trunk is taken over, and its deconvolutions where they fit. Or the ONNX file
+                of an exported detector.
 
         Raises:
             SourceError: data is missing or damaged.
@@ -74,6 +76,9 @@ class DetectorTask:
             for name, people in aside.items()
         }
         self.mixture = Mixture(views, [source.share for source in recipe.data], recipe.seed)
+        if init is not None and is_exported(init):
+            first = first_batches(self.mixture)
+            measure_statistics(self.network, (self._input(batch["view"]) for batch in first))
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
         """`loss` and its parts `centre`, `size` and `offset`."""
@@ -166,6 +171,9 @@ def _network(recipe: DetectorRecipe, data: Path, init: Path | None) -> CenterDet
     if init is None:
         if options.backbone:
             load_backbone(network, data / options.backbone)
+        return network
+    if is_exported(init):
+        load_exported(init, network)
         return network
     given, own = read_checkpoint(init).state, network.state_dict()
     if _trunk(given) != _trunk(own):

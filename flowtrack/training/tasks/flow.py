@@ -17,6 +17,7 @@ from flowtrack.synthetic.chairs import ChairsOptions
 from flowtrack.training.checkpoints import load_flow, save_flow
 from flowtrack.training.data.loader import Batch, stack
 from flowtrack.training.data.mixture import Mixture
+from flowtrack.training.exported import is_exported, load_exported
 from flowtrack.training.flow_augment import AugmentedFlow
 from flowtrack.training.flow_data import (
     ChairsPairs,
@@ -49,7 +50,7 @@ class FlowTask:
         Args:
             recipe: what to train, and how.
             data: folder that the recipe's paths are relative to.
-            init: checkpoint to start from.
+            init: checkpoint to start from, or an exported ONNX file.
 
         Raises:
             SourceError: data is missing or damaged.
@@ -201,6 +202,10 @@ def _split(source: PairSource, data: Path, seed: int) -> tuple[FlowSource, FlowS
 def _network(width: float, init: Path | None) -> FlowNet2S:
     if init is None:
         return FlowNet2S(width)
+    if is_exported(init):
+        network = FlowNet2S(width)
+        load_exported(init, network)
+        return network
     network = load_flow(init).network
     if network.width != width:
         raise OptionError(f"{init} has width {network.width}, expected the recipe's {width}")

@@ -15,10 +15,11 @@ from flowtrack.skeleton import Skeleton, skeleton_named
 from flowtrack.structs import BoolArray, FloatArray
 from flowtrack.training.checkpoints import load_backbone, load_pose, save_pose
 from flowtrack.training.data.crops import PLAIN, PersonCrops
-from flowtrack.training.data.loader import Batch, stack
+from flowtrack.training.data.loader import Batch, first_batches, stack
 from flowtrack.training.data.mixture import Mixture
 from flowtrack.training.data.pictures import PictureStore
 from flowtrack.training.data.sources import split_people
+from flowtrack.training.exported import is_exported, load_exported, measure_statistics
 from flowtrack.training.losses import joint_loss
 from flowtrack.training.models import Normalization, PoseResNet
 from flowtrack.training.recipe import PoseRecipe
@@ -47,7 +48,7 @@ class PoseTask:
             data: folder that the recipe's paths are relative to.
             in_memory: keep the decoded pictures.
             init: checkpoint to start from, of any layout that `load_pose` knows; its last layer is
-                left out if the number of joints differs.
+                left out if the number of joints differs. Or an exported ONNX file.
 
         Raises:
             SourceError: data is missing or damaged, or shows nobody with joints.
@@ -82,6 +83,9 @@ class PoseTask:
                 store = PictureStore(some.paths)
                 self._held_out[name] = PersonCrops(some, store, options.input, PLAIN)
         self.mixture = Mixture(crops, [source.share for source in recipe.data], recipe.seed)
+        if init is not None and is_exported(init):
+            first = first_batches(self.mixture)
+            measure_statistics(self.network, (self._input(batch["crop"]) for batch in first))
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
         """`loss`: the joint-weighted mean squared error of the heatmaps."""
@@ -153,7 +157,9 @@ def _network(recipe: PoseRecipe, joints: int, data: Path, init: Path | None) -> 
     )
     if options.backbone and init is None:
         load_backbone(network, data / options.backbone)
-    if init is not None:
+    if init is not None and is_exported(init):
+        load_exported(init, network)
+    elif init is not None:
         _start_from(network, init)
     return network
 
