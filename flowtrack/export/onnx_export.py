@@ -34,9 +34,9 @@ from flowtrack.structs import ByteArray
 from flowtrack.training.models import (
     IMAGENET_MEAN,
     IMAGENET_STD,
-    CenterDetector,
+    CenterNetwork,
     FlowNet2S,
-    PoseResNet,
+    PoseNetwork,
 )
 
 Color = Literal["rgb", "bgr"]
@@ -81,7 +81,7 @@ class ExportedNetwork:
 
 
 def export_pose(
-    network: PoseResNet,
+    network: PoseNetwork,
     path: Path | str,
     *,
     skeleton: Skeleton,
@@ -135,7 +135,7 @@ def export_pose(
 
 
 def export_detector(
-    network: CenterDetector,
+    network: CenterNetwork,
     path: Path | str,
     *,
     height: int,

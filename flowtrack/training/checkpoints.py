@@ -6,7 +6,6 @@ known of each project and returned with the network.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,9 +16,15 @@ from flowtrack.training.models import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     CenterDetector,
+    CenterLite,
+    CenterNetwork,
+    EfficientNetLiteTrunk,
     FlowNet2S,
+    PoseLite,
+    PoseNetwork,
     PoseResNet,
     ResNetTrunk,
+    folded_efficientnet_lite,
 )
 from flowtrack.training.state_dicts import (
     State,
@@ -38,6 +43,8 @@ Triple = tuple[float, float, float]
 
 OWN = "flowtrack"
 """`layout` of flowtrack's own checkpoints."""
+
+_LITE_KEY = "blocks.0.depthwise.weight"  # tells the trunk for small devices from a ResNet
 
 # Of pixels / 255 in BGR order (xingyizhou/CenterNet, src/lib/datasets/dataset/coco.py).
 _CENTERNET_MEAN = (0.40789654, 0.44719302, 0.47026115)
@@ -60,7 +67,7 @@ class LoadedPose:
         skeleton: name of the skeleton where the file says so.
     """
 
-    network: PoseResNet
+    network: PoseNetwork
     color: Color
     layout: str
     skeleton: str | None = None
@@ -92,7 +99,7 @@ class LoadedDetector:
         mean, std: of pixels / 255, in the order of `color`.
     """
 
-    network: CenterDetector
+    network: CenterNetwork
     color: Color
     layout: str
     mean: Triple = IMAGENET_MEAN
@@ -191,14 +198,20 @@ def load_detector(path: Path | str, color: Color | None = None) -> LoadedDetecto
     hidden = telling_tensor(file.path, state, "hm.0.weight")
     classes = telling_tensor(file.path, state, "hm.2.weight")
     deconv = telling_tensor(file.path, state, "deconv_layers.0.weight")
+    network: CenterNetwork
     with fitting(file.path):
-        network = CenterDetector(
-            trunk_depth(file.path, state),
-            classes.shape[0],
-            deconv_channels=deconv.shape[1],
-            head_channels=hidden.shape[0],
-            width=trunk_width(file.path, state),
-        )
+        if _LITE_KEY in state:
+            network = CenterLite(
+                classes.shape[0], deconv_channels=deconv.shape[1], head_channels=hidden.shape[0]
+            )
+        else:
+            network = CenterDetector(
+                trunk_depth(file.path, state),
+                classes.shape[0],
+                deconv_channels=deconv.shape[1],
+                head_channels=hidden.shape[0],
+                width=trunk_width(file.path, state),
+            )
     fill(file.path, network, state)
     own_color = None if file.facts is None else _own_color(file, "detector")
     if file.facts is None or own_color is None:
@@ -208,26 +221,36 @@ def load_detector(path: Path | str, color: Color | None = None) -> LoadedDetecto
     return LoadedDetector(network, color or own_color, OWN, mean, std)
 
 
-def load_backbone(network: ResNetTrunk, path: Path | str) -> None:
-    """Fill a network's trunk from a classifier's checkpoint in torchvision's layout.
+def load_backbone(network: ResNetTrunk | EfficientNetLiteTrunk, path: Path | str) -> None:
+    """Fill a network's trunk from a classifier's checkpoint; its head keeps its weights.
 
-    Its classifier `fc.*` is dropped; the network's head keeps its weights. MMPretrain's
-    `backbone.` and `head.fc.*` are understood too.
+    For a ResNet: torchvision's layout, whose `fc.*` is dropped, and MMPretrain's `backbone.` and
+    `head.fc.*`. For EfficientNet-Lite0: the layout of EfficientNet-Lite-PyTorch (`_conv_stem.*`).
 
     Raises:
         CheckpointError: as in `load_pose`.
     """
     file = read_checkpoint(path)
     state = without_module(file.state)
-    state = renamed(state, {"backbone.": ""}, drop=("fc.", "head.fc.", "data_preprocessor."))
+    if isinstance(network, EfficientNetLiteTrunk):
+        telling_tensor(file.path, state, "_conv_stem.weight")
+        try:
+            state = folded_efficientnet_lite(state)
+        except KeyError as error:
+            raise CheckpointError(
+                f"{file.path} has no {error}, expected the weights of an EfficientNet-Lite0"
+            ) from error
+    else:
+        dropped = ("fc.", "head.fc.", "data_preprocessor.")
+        state = renamed(state, {"backbone.": ""}, drop=dropped)
     own = network.state_dict()
-    trunk = {key: value for key, value in own.items() if re.match(r"(conv1|bn1|layer\d)\.", key)}
+    trunk = {key: value for key, value in own.items() if key.startswith(network.trunk_keys)}
     check_state(file.path, trunk, state)
     network.load_state_dict({**own, **state})
 
 
 def save_pose(
-    path: Path | str, network: PoseResNet, *, skeleton: str, color: Color = "rgb", **extra: Any
+    path: Path | str, network: PoseNetwork, *, skeleton: str, color: Color = "rgb", **extra: Any
 ) -> None:
     """Write a pose network so that `load_pose` reads it; `extra` as in `write_checkpoint`."""
     facts = {"kind": "pose", "color": color, "skeleton": skeleton}
@@ -243,7 +266,7 @@ def save_flow(path: Path | str, network: FlowNet2S, *, color: Color = "rgb", **e
 
 def save_detector(
     path: Path | str,
-    network: CenterDetector,
+    network: CenterNetwork,
     *,
     color: Color = "rgb",
     mean: Triple = IMAGENET_MEAN,
@@ -255,16 +278,22 @@ def save_detector(
     write_checkpoint(path, network.state_dict(), facts, **extra)
 
 
-def _pose_network(path: Path, state: State) -> PoseResNet:
+def _pose_network(path: Path, state: State) -> PoseNetwork:
     first = telling_tensor(path, state, "deconv_layers.0.weight")
-    final = telling_tensor(path, state, "final_layer.weight")
+    joints = telling_tensor(path, state, "final_layer.weight").shape[0]
+    layers = sum(f"deconv_layers.{index}.weight" in state for index in (0, 3, 6))
+    channels, kernel = first.shape[1:3]
     with fitting(path):
+        if _LITE_KEY in state:
+            return PoseLite(
+                joints, deconv_layers=layers, deconv_kernel=kernel, deconv_channels=channels
+            )
         return PoseResNet(
             trunk_depth(path, state),
-            final.shape[0],
-            deconv_layers=sum(f"deconv_layers.{index}.weight" in state for index in (0, 3, 6)),
-            deconv_kernel=first.shape[2],
-            deconv_channels=first.shape[1],
+            joints,
+            deconv_layers=layers,
+            deconv_kernel=kernel,
+            deconv_channels=channels,
             width=trunk_width(path, state),
         )
 

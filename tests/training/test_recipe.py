@@ -1,6 +1,8 @@
 """Recipes: those that come along, variants, changes, and what is refused."""
 
 import tomllib
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -36,26 +38,17 @@ def read(name, *changes):
 
 def network_of(recipe):
     """The recipe's network, without memory for its weights."""
-    from flowtrack.training.models import CenterDetector, FlowNet2S, PoseResNet
+    from flowtrack.training.models import FlowNet2S
+    from flowtrack.training.tasks import detector, pose
 
-    options = recipe.network
+    if not isinstance(recipe, FlowRecipe):  # the file of a trunk's weights is not there
+        recipe = replace(recipe, network=replace(recipe.network, backbone=""))
     with torch.device("meta"):
         if isinstance(recipe, PoseRecipe):
-            return PoseResNet(
-                options.depth,
-                deconv_layers=options.deconv_layers,
-                deconv_kernel=options.deconv_kernel,
-                deconv_channels=options.deconv_channels,
-                width=options.width,
-            )
+            return pose._network(recipe, 17, Path(), None)
         if isinstance(recipe, DetectorRecipe):
-            return CenterDetector(
-                options.depth,
-                deconv_channels=options.deconv_channels,
-                head_channels=options.head_channels,
-                width=options.width,
-            )
-        return FlowNet2S(options.width)
+            return detector._network(recipe, Path(), None)
+        return FlowNet2S(recipe.network.width)
 
 
 @pytest.mark.parametrize("name", list(every_recipe()))

@@ -272,6 +272,22 @@ def test_weight_decay_leaves_biases_and_normalisation_alone(tmp_path):
         torch.testing.assert_close(value.detach(), wanted)
 
 
+def test_the_trunk_is_trained_at_a_share_of_the_rate(tmp_path):
+    class Idle(Toy):
+        def losses(self, network, batch):
+            return {"loss": 0 * network(batch["picture"]).sum()}
+
+    task = Idle(norm=False)
+    last = [name for name, value in task.network.named_parameters() if value.ndim > 1][-1]
+    task.network.trunk_keys = (last,)
+    before = {name: value.clone() for name, value in task.network.named_parameters()}
+    schedule = replace(SCHEDULE, optimizer="adamw", weight_decay=0.5, trunk_rate=0.1)
+    Trainer(task, schedule, options(tmp_path)).run()
+    for name, value in task.network.named_parameters():  # decay goes with the rate
+        rate = 0.0 if value.ndim == 1 else 0.002 if name == last else 0.02
+        torch.testing.assert_close(value.detach(), before[name] * (1 - rate * 0.5) ** 30)
+
+
 def test_clipped_gradients_move_the_weights_no_further(tmp_path):
     schedule = replace(SCHEDULE, samples=8, optimizer="sgd", learning_rate=1.0, clip=0.01)
     task = Toy()

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from flowtrack.errors import OptionError
+from flowtrack.training.models.efficientnet_lite import EfficientNetLiteTrunk
 from flowtrack.training.models.layers import deconvolutions
 from flowtrack.training.models.resnet import ResNetTrunk
 
@@ -30,18 +31,53 @@ class CenterMaps(NamedTuple):
     offset: torch.Tensor
 
 
-class CenterDetector(ResNetTrunk):
-    """Centres, sizes and offsets of people.
+class CenterNetwork(nn.Module):
+    """A trunk, three deconvolutions and the heads of CenterNet.
 
-    Key names are those of xingyizhou/CenterNet's `res_*` networks: the trunk, `deconv_layers.*`,
-    and the heads `hm.{0,2}.*`, `wh.{0,2}.*`, `reg.{0,2}.*`.
+    Classes derive from this and from a trunk. Key names are those of xingyizhou/CenterNet's `res_*`
+    networks: the trunk, `deconv_layers.*`, and the heads `hm.{0,2}.*`, `wh.{0,2}.*`, `reg.{0,2}.*`.
 
     Attributes:
-        classes: as given.
+        classes: kinds of object; 1 finds people only.
         stride: input pixels per cell, 4.
     """
 
     stride = 4
+    trunk_channels: int
+    classes: int
+
+    def trunk(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) -> (N, trunk_channels, H / 32, W / 32)."""
+        raise NotImplementedError
+
+    def forward(self, images: torch.Tensor) -> CenterMaps:
+        """Centre maps.
+
+        Args:
+            images: (N, 3, H, W) normalised pictures, H and W multiples of 32.
+        """
+        features = self.deconv_layers(self.trunk(images))
+        return CenterMaps(self.hm(features), self.wh(features), self.reg(features))
+
+    def _add_head(self, classes: int, deconv_channels: int, head_channels: int) -> None:
+        """Put deconvolutions and heads on the trunk."""
+        if classes < 1 or head_channels < 1:
+            raise OptionError(
+                f"classes is {classes} and head_channels {head_channels}, expected at least 1"
+            )
+        self.classes = classes
+        self.deconv_layers = deconvolutions(self.trunk_channels, deconv_channels, 3, kernel=4)
+        self.hm = _head(deconv_channels, head_channels, classes)
+        self.wh = _head(deconv_channels, head_channels, 2)
+        self.reg = _head(deconv_channels, head_channels, 2)
+        nn.init.constant_(self.hm.get_parameter("2.bias"), _HEATMAP_BIAS)
+        for head in (self.wh, self.reg):
+            nn.init.normal_(head.get_parameter("2.weight"), std=_REGRESSION_STD)
+            nn.init.zeros_(head.get_parameter("2.bias"))
+
+
+class CenterDetector(ResNetTrunk, CenterNetwork):
+    """Centres, sizes and offsets of people, with a ResNet."""
 
     def __init__(
         self,
@@ -65,28 +101,27 @@ class CenterDetector(ResNetTrunk):
             OptionError: an argument is out of range.
         """
         super().__init__(depth, width)
-        if classes < 1 or head_channels < 1:
-            raise OptionError(
-                f"classes is {classes} and head_channels {head_channels}, expected at least 1"
-            )
-        self.classes = classes
-        self.deconv_layers = deconvolutions(self.trunk_channels, deconv_channels, 3, kernel=4)
-        self.hm = _head(deconv_channels, head_channels, classes)
-        self.wh = _head(deconv_channels, head_channels, 2)
-        self.reg = _head(deconv_channels, head_channels, 2)
-        nn.init.constant_(self.hm.get_parameter("2.bias"), _HEATMAP_BIAS)
-        for head in (self.wh, self.reg):
-            nn.init.normal_(head.get_parameter("2.weight"), std=_REGRESSION_STD)
-            nn.init.zeros_(head.get_parameter("2.bias"))
+        self._add_head(classes, deconv_channels, head_channels)
 
-    def forward(self, images: torch.Tensor) -> CenterMaps:
-        """Centre maps.
 
-        Args:
-            images: (N, 3, H, W) normalised pictures, H and W multiples of 32.
+class CenterLite(EfficientNetLiteTrunk, CenterNetwork):
+    """The same on a trunk for small devices, EfficientNet-Lite0."""
+
+    def __init__(
+        self,
+        classes: int = 1,
+        *,
+        deconv_channels: int = 64,
+        head_channels: int = _HEAD_CHANNELS,
+        frozen: int = 0,
+    ) -> None:
+        """A detector with fresh weights; see `CenterDetector` and `EfficientNetLiteTrunk`.
+
+        Raises:
+            OptionError: an argument is out of range.
         """
-        features = self.deconv_layers(self.trunk(images))
-        return CenterMaps(self.hm(features), self.wh(features), self.reg(features))
+        super().__init__(frozen)
+        self._add_head(classes, deconv_channels, head_channels)
 
 
 def _head(in_channels: int, hidden: int, outputs: int) -> nn.Sequential:

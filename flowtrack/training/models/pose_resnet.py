@@ -1,4 +1,4 @@
-"""The paper's pose network: a ResNet and a few deconvolutions (Xiao et al. 2018, section 2)."""
+"""The paper's pose network: a trunk and a few deconvolutions (Xiao et al. 2018, section 2)."""
 
 from __future__ import annotations
 
@@ -6,22 +6,66 @@ import torch
 from torch import nn
 
 from flowtrack.errors import OptionError
+from flowtrack.training.models.efficientnet_lite import EfficientNetLiteTrunk
 from flowtrack.training.models.layers import deconvolutions
 from flowtrack.training.models.resnet import ResNetTrunk
 
 _FINAL_STD = 0.001  # of the last layer's initial weights (lib/models/pose_resnet.py, init_weights)
 
 
-class PoseResNet(ResNetTrunk):
-    """One heatmap per joint from a picture of one person.
+class PoseNetwork(nn.Module):
+    """A trunk, a few deconvolutions and a 1x1 convolution: one heatmap per joint from a crop.
 
-    Fully convolutional: any input size whose sides are multiples of 32. Key names are those of
-    microsoft/human-pose-estimation.pytorch (lib/models/pose_resnet.py).
+    Fully convolutional: any input size whose sides are multiples of 32. Classes derive from this
+    and from a trunk. Key names are those of microsoft/human-pose-estimation.pytorch
+    (lib/models/pose_resnet.py).
 
     Attributes:
-        joints: as given.
+        joints: heatmaps to predict.
         stride: input pixels per heatmap cell: 4 with three deconvolutions, 8 with two.
     """
+
+    trunk_stride: int
+    trunk_channels: int
+    joints: int
+    stride: int
+
+    def trunk(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) -> (N, trunk_channels, H / 32, W / 32)."""
+        raise NotImplementedError
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        """Heatmaps.
+
+        Args:
+            crops: (N, 3, H, W) normalised pictures.
+
+        Returns:
+            (N, joints, H / stride, W / stride).
+        """
+        heatmaps: torch.Tensor = self.final_layer(self.deconv_layers(self.trunk(crops)))
+        return heatmaps
+
+    def _add_head(
+        self, joints: int, deconv_layers: int, deconv_kernel: int, deconv_channels: int
+    ) -> None:
+        """Put deconvolutions and heatmaps on the trunk."""
+        if joints < 1:
+            raise OptionError(f"joints is {joints}, expected at least 1")
+        if deconv_layers not in (2, 3):
+            raise OptionError(f"deconv_layers is {deconv_layers}, expected 2 or 3")
+        self.joints = joints
+        self.stride = self.trunk_stride >> deconv_layers
+        self.deconv_layers = deconvolutions(
+            self.trunk_channels, deconv_channels, deconv_layers, deconv_kernel
+        )
+        self.final_layer = nn.Conv2d(deconv_channels, joints, 1)
+        nn.init.normal_(self.final_layer.weight, std=_FINAL_STD)
+        nn.init.zeros_(self.final_layer.bias)  # type: ignore[arg-type]
+
+
+class PoseResNet(ResNetTrunk, PoseNetwork):
+    """The paper's network."""
 
     def __init__(
         self,
@@ -47,27 +91,25 @@ class PoseResNet(ResNetTrunk):
             OptionError: an argument is out of range.
         """
         super().__init__(depth, width)
-        if joints < 1:
-            raise OptionError(f"joints is {joints}, expected at least 1")
-        if deconv_layers not in (2, 3):
-            raise OptionError(f"deconv_layers is {deconv_layers}, expected 2 or 3")
-        self.joints = joints
-        self.stride = self.trunk_stride >> deconv_layers
-        self.deconv_layers = deconvolutions(
-            self.trunk_channels, deconv_channels, deconv_layers, deconv_kernel
-        )
-        self.final_layer = nn.Conv2d(deconv_channels, joints, 1)
-        nn.init.normal_(self.final_layer.weight, std=_FINAL_STD)
-        nn.init.zeros_(self.final_layer.bias)  # type: ignore[arg-type]
+        self._add_head(joints, deconv_layers, deconv_kernel, deconv_channels)
 
-    def forward(self, crops: torch.Tensor) -> torch.Tensor:
-        """Heatmaps.
 
-        Args:
-            crops: (N, 3, H, W) normalised pictures.
+class PoseLite(EfficientNetLiteTrunk, PoseNetwork):
+    """The paper's head on a trunk for small devices, EfficientNet-Lite0."""
 
-        Returns:
-            (N, joints, H / stride, W / stride).
+    def __init__(
+        self,
+        joints: int = 17,
+        *,
+        deconv_layers: int = 3,
+        deconv_kernel: int = 4,
+        deconv_channels: int = 64,
+        frozen: int = 0,
+    ) -> None:
+        """A network with fresh weights; see `PoseResNet` and `EfficientNetLiteTrunk`.
+
+        Raises:
+            OptionError: an argument is out of range.
         """
-        heatmaps: torch.Tensor = self.final_layer(self.deconv_layers(self.trunk(crops)))
-        return heatmaps
+        super().__init__(frozen)
+        self._add_head(joints, deconv_layers, deconv_kernel, deconv_channels)

@@ -96,6 +96,9 @@ class ResNetTrunk(nn.Module):
     trunk_stride = 32
     """Input pixels per cell of the last stage."""
 
+    trunk_keys = ("conv1.", "bn1.", "layer1.", "layer2.", "layer3.", "layer4.")
+    """How the trunk's key names begin."""
+
     def __init__(self, depth: int, width: float = 1.0) -> None:
         """A trunk with weights drawn as in He et al. 2015 (fan-out).
 

@@ -24,7 +24,13 @@ from flowtrack.training.data.sources import split_people
 from flowtrack.training.data.views import IGNORED, LETTERBOX, NOBODY, PERSON, PeopleViews
 from flowtrack.training.exported import is_exported, load_exported, measure_statistics
 from flowtrack.training.losses import center_loss
-from flowtrack.training.models import CenterDetector, CenterMaps, Normalization
+from flowtrack.training.models import (
+    CenterDetector,
+    CenterLite,
+    CenterMaps,
+    CenterNetwork,
+    Normalization,
+)
 from flowtrack.training.recipe import DetectorRecipe
 from flowtrack.training.targets import center_targets
 
@@ -87,7 +93,7 @@ class DetectorTask:
         most = max(1, int((kind != NOBODY).sum(1).max()))  # the others are padding in every view
         boxes, kind = batch["boxes"][:, :most], kind[:, :most]
         size = (int(maps.heatmap.shape[-2]), int(maps.heatmap.shape[-1]))
-        target = center_targets(boxes, kind == PERSON, kind == IGNORED, size, CenterDetector.stride)
+        target = center_targets(boxes, kind == PERSON, kind == IGNORED, size, CenterNetwork.stride)
         return center_loss(maps, target)
 
     def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
@@ -106,7 +112,7 @@ class DetectorTask:
 
     def save(self, path: Path, network: nn.Module, **extra: Any) -> None:
         """A checkpoint that `flowtrack export detector` takes."""
-        assert isinstance(network, CenterDetector)
+        assert isinstance(network, CenterNetwork)
         save_detector(path, network, **extra)
 
     def _input(self, views: torch.Tensor) -> torch.Tensor:
@@ -157,17 +163,20 @@ def peaks(maps: CenterMaps) -> tuple[torch.Tensor, torch.Tensor]:
     offset = maps.offset.float().flatten(2).gather(2, index).transpose(1, 2)
     centre = torch.stack((cell % width, cell // width), -1) + offset
     boxes = torch.cat((centre - size / 2, centre + size / 2), -1)
-    return boxes * CenterDetector.stride, score
+    return boxes * CenterNetwork.stride, score
 
 
-def _network(recipe: DetectorRecipe, data: Path, init: Path | None) -> CenterDetector:
+def _network(recipe: DetectorRecipe, data: Path, init: Path | None) -> CenterNetwork:
     options = recipe.network
-    network = CenterDetector(
-        options.depth,
-        deconv_channels=options.deconv_channels,
-        head_channels=options.head_channels,
-        width=options.width,
-    )
+    head: dict[str, Any] = {
+        "deconv_channels": options.deconv_channels,
+        "head_channels": options.head_channels,
+    }
+    network: CenterLite | CenterDetector
+    if options.trunk == "efficientnet-lite0":
+        network = CenterLite(frozen=options.frozen, **head)
+    else:
+        network = CenterDetector(options.depth, width=options.width, **head)
     if init is None:
         if options.backbone:
             load_backbone(network, data / options.backbone)
@@ -176,16 +185,18 @@ def _network(recipe: DetectorRecipe, data: Path, init: Path | None) -> CenterDet
         load_exported(init, network)
         return network
     given, own = read_checkpoint(init).state, network.state_dict()
-    if _trunk(given) != _trunk(own):
+    trunk = network.trunk_keys
+    if _shapes(given, trunk) != _shapes(own, trunk):
+        wanted = f"a ResNet-{options.depth} of width {options.width}"
         raise CheckpointError(
             f"{init} does not fit the recipe's network; expected a detector or a pose network with "
-            f"a ResNet-{options.depth} of width {options.width}"
+            f"{wanted if options.trunk == 'resnet' else options.trunk}"
         )
     fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
     network.load_state_dict({**own, **fitting})
     return network
 
 
-def _trunk(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:
-    """Shapes of the ResNet's tensors by key."""
-    return {k: v.shape for k, v in state.items() if k.startswith(("conv1.", "bn1.", "layer"))}
+def _shapes(state: Mapping[str, torch.Tensor], prefixes: tuple[str, ...]) -> dict[str, torch.Size]:
+    """Shapes by key of the tensors whose keys begin with one of the prefixes."""
+    return {key: value.shape for key, value in state.items() if key.startswith(prefixes)}

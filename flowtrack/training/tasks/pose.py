@@ -21,7 +21,7 @@ from flowtrack.training.data.pictures import PictureStore
 from flowtrack.training.data.sources import split_people
 from flowtrack.training.exported import is_exported, load_exported, measure_statistics
 from flowtrack.training.losses import joint_loss
-from flowtrack.training.models import Normalization, PoseResNet
+from flowtrack.training.models import Normalization, PoseLite, PoseNetwork, PoseResNet
 from flowtrack.training.recipe import PoseRecipe
 from flowtrack.training.targets import joint_heatmaps
 
@@ -116,7 +116,7 @@ class PoseTask:
 
     def save(self, path: Path, network: nn.Module, **extra: Any) -> None:
         """A checkpoint that `flowtrack export pose` takes."""
-        assert isinstance(network, PoseResNet)
+        assert isinstance(network, PoseNetwork)
         save_pose(path, network, skeleton=self.skeleton.name, **extra)
 
     def _input(self, crops: torch.Tensor) -> torch.Tensor:
@@ -145,16 +145,18 @@ class PoseTask:
         return np.concatenate(oks), near / max(labelled, 1.0)
 
 
-def _network(recipe: PoseRecipe, joints: int, data: Path, init: Path | None) -> PoseResNet:
+def _network(recipe: PoseRecipe, joints: int, data: Path, init: Path | None) -> PoseNetwork:
     options = recipe.network
-    network = PoseResNet(
-        options.depth,
-        joints,
-        deconv_layers=options.deconv_layers,
-        deconv_kernel=options.deconv_kernel,
-        deconv_channels=options.deconv_channels,
-        width=options.width,
-    )
+    head: dict[str, Any] = {
+        "deconv_layers": options.deconv_layers,
+        "deconv_kernel": options.deconv_kernel,
+        "deconv_channels": options.deconv_channels,
+    }
+    network: PoseLite | PoseResNet
+    if options.trunk == "efficientnet-lite0":
+        network = PoseLite(joints, frozen=options.frozen, **head)
+    else:
+        network = PoseResNet(options.depth, joints, width=options.width, **head)
     if options.backbone and init is None:
         load_backbone(network, data / options.backbone)
     if init is not None and is_exported(init):
@@ -164,11 +166,12 @@ def _network(recipe: PoseRecipe, joints: int, data: Path, init: Path | None) -> 
     return network
 
 
-def _start_from(network: PoseResNet, init: Path) -> None:
+def _start_from(network: PoseNetwork, init: Path) -> None:
     loaded = load_pose(init)
     state, own = loaded.network.state_dict(), network.state_dict()
     if loaded.color == "bgr":  # we train on RGB
-        state["conv1.weight"] = state["conv1.weight"].flip(1)
+        first = next(iter(state))  # the first convolution's weight
+        state[first] = state[first].flip(1)
     if state["final_layer.weight"].shape != own["final_layer.weight"].shape:
         state = {**state, **{k: v for k, v in own.items() if k.startswith("final_layer.")}}
     shapes, wanted = ({k: v.shape for k, v in s.items()} for s in (state, own))
