@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from rich.console import Console
 
-from benchmarks import kernels, rendering, stages, start, training, video
+from benchmarks import evaluation, kernels, rendering, stages, start, training, video
 from benchmarks.compare import compare
 from benchmarks.environment import describe_environment, load
 from benchmarks.measure import FULL, QUICK, Effort
@@ -20,7 +20,10 @@ from benchmarks.table import show_comparison, show_report
 Measure = Callable[[Effort], Iterator[Record]]
 
 BENCHMARKS: Mapping[str, Measure] = MappingProxyType(
-    {module.NAME: module.measure for module in (kernels, rendering, stages, start, training, video)}
+    {
+        module.NAME: module.measure
+        for module in (evaluation, kernels, rendering, stages, start, training, video)
+    }
 )
 """Every benchmark by name."""
 

@@ -2,40 +2,37 @@
 
     python -m examples.default_networks.measure flowtrack/default MATERIAL --out figures.json
 
-MATERIAL holds `bonn/` (a PoseTrack17 clip), `coco_mini/` (COCO pictures and annotations) and
-`flow/` (pairs with .flo). Needs pycocotools.
+MATERIAL holds `bonn/` (a PoseTrack17 clip), `coco_mini/` (COCO annotations and, in `val2017/`,
+pictures) and `flow/` (pairs with .flo). Needs pycocotools.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import json
 import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
-from flowtrack.evaluation.detection import average_precision
+from flowtrack.evaluation.coco import evaluate as evaluate_coco
+from flowtrack.evaluation.coco_files import Kind, read_truth
+from flowtrack.evaluation.deployed.coco import detect_people, estimate_poses
+from flowtrack.evaluation.deployed.coco_set import CocoSet, open_set
+from flowtrack.evaluation.deployed.flow import by_runtime, measure, no_motion
+from flowtrack.evaluation.deployed.flow_set import find_pairs
 from flowtrack.evaluation.posetrack import PoseTrackScores, evaluate
 from flowtrack.evaluation.posetrack_files import read_posetrack
-from flowtrack.flo import known, read_flo
 from flowtrack.runtime import Pipeline, open_bundle, open_pipeline
 from flowtrack.runtime.flow import DisFlow, FlowEstimator
 from flowtrack.runtime.manifest import FlowSpec
 from flowtrack.runtime.output import open_writers
 from flowtrack.runtime.video import open_source
-from flowtrack.structs import Boxes, Frame
 
 JOINTS = "body12"
 """The joints that COCO and the clip's annotation share."""
-
-_LEAST_JOINT_SCORE = 0.2  # joints that count for a person's score (COCO's usual convention)
 
 
 def track(pipeline: Pipeline, clip: Path, truth: Path) -> PoseTrackScores:
@@ -47,87 +44,36 @@ def track(pipeline: Pipeline, clip: Path, truth: Path) -> PoseTrackScores:
         return evaluate(read_posetrack(truth), read_posetrack(writers.paths["posetrack"]), JOINTS)
 
 
-def coco_pictures(folder: Path) -> Iterator[tuple[dict[str, Any], Frame, list[dict[str, Any]]]]:
-    """Each picture of a COCO folder that is there, with its people."""
-    annotations = next(folder.glob("*.json"))
-    content = json.loads(annotations.read_text(encoding="utf-8"))
-    for index, image in enumerate(content["images"]):
-        path = next(folder.rglob(image["file_name"]), None)
-        if path is None:
-            continue
-        people = [p for p in content["annotations"] if p["image_id"] == image["id"]]
-        yield image, Frame(index, 0.0, cv2.imread(str(path))), people
-
-
-def xyxy(people: list[dict[str, Any]]) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """(N, 4) boxes of COCO annotations."""
-    boxes = np.array([person["bbox"] for person in people], np.float32).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    return boxes
-
-
 def detector_ap50(pipeline: Pipeline, folder: Path) -> float:
     """Average precision at IoU 0.5 of people."""
-    found, truth, crowd = [], [], []
-    for _, frame, people in coco_pictures(folder):
-        found.append(pipeline.detector(frame))
-        truth.append(xyxy(people))
-        crowd.append(np.array([bool(p["iscrowd"]) for p in people], bool))
-    return average_precision(
-        [boxes.xyxy for boxes in found], [boxes.score for boxes in found], truth, crowd, iou=0.5
-    )
+    pictures = coco_pictures(folder, "boxes")
+    found = detect_people(pipeline.detector, pictures)
+    return evaluate_coco(pictures.truth, found, pictures.pictures).values["AP50"]
 
 
 def keypoint_ap(pipeline: Pipeline, folder: Path) -> float:
     """COCO's keypoint AP with the annotated boxes."""
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
+    pictures = coco_pictures(folder, "keypoints")
+    found = estimate_poses(pipeline.pose, pictures)
+    return evaluate_coco(pictures.truth, found, pictures.pictures).values["AP"]
 
-    results, pictures = [], []
-    for image, frame, everybody in coco_pictures(folder):
-        pictures.append(image["id"])
-        people = [p for p in everybody if p["num_keypoints"] and not p["iscrowd"]]
-        poses = pipeline.pose(frame, Boxes.detected(xyxy(people), np.ones(len(people))))
-        for xy, score in zip(poses.xy, poses.score, strict=True):
-            likely = score > _LEAST_JOINT_SCORE
-            joints = np.concatenate((np.nan_to_num(xy), np.ones((len(xy), 1))), 1)
-            results.append({
-                "image_id": image["id"], "category_id": 1,
-                "score": float(score[likely].mean()) if likely.any() else 0.0,
-                "keypoints": joints.ravel().tolist(),
-            })  # fmt: skip
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(next(folder.glob("*.json"))))
-        evaluation = COCOeval(truth, truth.loadRes(results), "keypoints")
-        evaluation.params.imgIds = pictures
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return float(evaluation.stats[0])
+
+def coco_pictures(folder: Path, kind: Kind) -> CocoSet:
+    """The annotated pictures of a COCO folder, as far as they are there."""
+    truth = read_truth(next(folder.glob("*.json")), kind)
+    return open_set(truth, folder / "val2017", partial=True)
 
 
 def end_point_errors(flow: FlowEstimator, folder: Path) -> list[float]:
     """Mean end-point error of each pair, in pixels."""
-    errors = []
-    for path in sorted(folder.glob("*-gt.flo")):
-        truth = read_flo(path)
-        stem = path.name.removesuffix("-gt.flo")
-        first, second = (
-            flow.prepare(Frame(i, 0.0, cv2.imread(str(folder / f"{stem}-img{i}.ppm"))))
-            for i in (0, 1)
-        )
-        field = flow.between(first, second)
-        height, width = truth.shape[1:]
-        uv = np.stack([cv2.resize(plane, (width, height)) for plane in field.uv])
-        distance = np.sqrt(np.square(uv - truth).sum(0))
-        errors.append(float(distance[known(truth)].mean()))
-    return errors
+    (scores,) = measure([by_runtime("flow", "flow", flow)], find_pairs(folder))
+    return [pair.epe for pair in scores.pairs]
 
 
 def zero_errors(folder: Path) -> list[float]:
     """End-point error of no motion at all."""
-    flows = [read_flo(path) for path in sorted(folder.glob("*-gt.flo"))]
-    return [float(np.sqrt(np.square(uv).sum(0))[known(uv)].mean()) for uv in flows]
+    (scores,) = measure([no_motion()], find_pairs(folder))
+    return [pair.epe for pair in scores.pairs]
 
 
 def figures(bundle: str, material: Path) -> dict[str, Any]:

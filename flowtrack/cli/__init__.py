@@ -8,8 +8,10 @@ import typer
 
 from flowtrack import __version__
 from flowtrack.cli.bundle import bundle
+from flowtrack.cli.calibrate import app as calibrate
 from flowtrack.cli.demo import demo
 from flowtrack.cli.doctor import doctor
+from flowtrack.cli.eval import app as eval_
 from flowtrack.cli.export import app as export
 from flowtrack.cli.fetch import fetch
 from flowtrack.cli.inspect import inspect
@@ -42,7 +44,7 @@ def _root(
     """Track every person's pose through a video.
 
     PyTorch networks become a verified bundle (export, bundle, verify); a lean runtime tracks
-    people with it (track). Exit codes: 0 done, 1 failed, 2 wrong use.
+    people with it (track) and measures how well (eval). Exit codes: 0 done, 1 failed, 2 wrong use.
     """
     del version
 
@@ -53,6 +55,8 @@ for function in (demo, track, fetch, bundle, verify, inspect, doctor):
 
 app.add_typer(export, name="export")
 app.add_typer(train, name="train")
+app.add_typer(eval_, name="eval")
+app.add_typer(calibrate, name="calibrate")
 
 
 def main() -> None:

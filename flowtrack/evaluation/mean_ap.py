@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from flowtrack.evaluation.comparison import ComparedFrame
+from flowtrack.evaluation.comparison import Comparison
 from flowtrack.evaluation.sequences import JOINTS, Float64Array
+from flowtrack.jit import exact_jit
 from flowtrack.structs import BoolArray, IntArray, checked
 
 
@@ -50,6 +51,24 @@ class JointDetections:
             ]
         )
 
+    def curve(self, rows: IntArray) -> tuple[Float64Array, Float64Array]:
+        """Precision against recall of some joints taken together, the surest first.
+
+        Args:
+            rows: indices of the joints.
+
+        Returns:
+            (D,) recall and (D,) precision after each of D predictions; nothing where no joint is
+            predicted, or none is to be found.
+        """
+        there = self.there[:, rows]
+        truths = int(self.truths[rows].sum())
+        hit = self.right[:, rows][there][best_first(self.score[:, rows][there])]
+        if not truths:
+            hit = hit[:0]
+        found = np.cumsum(hit)
+        return found / max(truths, 1), found / np.arange(1, len(hit) + 1)
+
     @property
     def found(self) -> IntArray:
         """(15,) true positives: over `truths` they are the PCKh of the poses as assigned."""
@@ -57,44 +76,74 @@ class JointDetections:
         return hits
 
 
-def detections(frames: Sequence[ComparedFrame]) -> JointDetections:
+def detections(compared: Comparison) -> JointDetections:
     """The predicted joints of a clip, each judged.
 
     A joint is a true positive if its pose is assigned to a person and the joint is near that
     person's; every joint of a pose that is not assigned is false.
     """
-    parts = [_judged(frame) for frame in frames]
-    return JointDetections.pooled(parts)
+    right = np.zeros(compared.result_has.shape, bool)
+    _judge(
+        compared.truth_start,
+        compared.result_start,
+        compared.pair_start,
+        compared.distance <= compared.limit,
+        compared.truth_has.sum(axis=1),
+        right,
+    )
+    return JointDetections(
+        compared.score, compared.result_has, right, compared.truth_has.sum(axis=0)
+    )
 
 
-def _judged(frame: ComparedFrame) -> JointDetections:
-    near = np.isfinite(frame.distance)
-    right = np.zeros(frame.result_has.shape, bool)
-    person, pose = assign_poses(near, frame.truth_has.sum(axis=1))
-    right[pose] = near[person, pose]
-    return JointDetections(frame.score, frame.result_has, right, frame.truth_has.sum(axis=0))
+@exact_jit
+def _judge(
+    truth_start: IntArray,
+    result_start: IntArray,
+    pair_start: IntArray,
+    near: BoolArray,
+    labelled: IntArray,
+    right: BoolArray,
+) -> None:
+    for f in range(truth_start.shape[0] - 1):
+        low, first = truth_start[f], result_start[f]
+        people, poses = truth_start[f + 1] - low, result_start[f + 1] - first
+        if people == 0 or poses == 0:
+            continue
+        pairs = near[pair_start[f] : pair_start[f + 1]].reshape(people, poses, near.shape[1])
+        pose = np.empty(people, np.int64)
+        assign_poses(pairs, labelled[low : low + people], pose)
+        for i in range(people):
+            if pose[i] >= 0:
+                right[first + pose[i]] = pairs[i, pose[i]]
 
 
-def assign_poses(near: BoolArray, labelled: IntArray) -> tuple[IntArray, IntArray]:
+@exact_jit
+def assign_poses(near: BoolArray, labelled: IntArray, pose: IntArray) -> None:
     """Which pose is taken for which person: assignGTmulti of poseval's eval_helpers.py.
 
     Each pose looks only at the person of whose labelled joints it finds the largest share, each
     person takes the best of the poses that look at them; the first on ties.
 
     Args:
-        near: (M, N, 15) joints of M people that N poses find.
+        near: (M, N, K) joints of M people that N poses find.
         labelled: (M,) joints that each person has.
-
-    Returns:
-        (P,) rows of people and (P,) the pose of each.
+        pose: (M,) is written: the pose of each person, -1 for nobody's.
     """
-    if 0 in near.shape[:2]:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    share = near.sum(axis=2) / np.maximum(labelled, 1)[:, None]
-    favourite = share.argmax(axis=0)
-    share = np.where(np.arange(len(share))[:, None] == favourite, share, 0.0)
-    person = np.flatnonzero(share.max(axis=1) > 0)
-    return person, share.argmax(axis=1)[person]
+    people, poses, joints = near.shape
+    best = np.zeros(people)
+    pose[:] = -1
+    for j in range(poses):
+        favourite, largest = -1, 0.0
+        for i in range(people):
+            found = 0
+            for k in range(joints):
+                found += near[i, j, k]
+            share = found / max(labelled[i], 1)
+            if share > largest:
+                favourite, largest = i, share
+        if favourite >= 0 and largest > best[favourite]:
+            best[favourite], pose[favourite] = largest, j
 
 
 def average_precision(score: npt.ArrayLike, right: npt.ArrayLike, truths: int) -> float:
@@ -115,8 +164,13 @@ def average_precision(score: npt.ArrayLike, right: npt.ArrayLike, truths: int) -
         return 0.0
     if truths <= 0:
         return float("nan")
-    order = np.argsort(scores, kind="stable")[::-1]
-    hit = hits[order]
+    hit = hits[best_first(scores)]
     precision = np.cumsum(hit) / np.arange(1, len(hit) + 1)
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     return float(envelope[hit].sum() / truths)
+
+
+def best_first(score: Float64Array) -> IntArray:
+    """(D,) the order from the surest to the least sure; of equal ones the later comes first."""
+    order: IntArray = np.argsort(score, kind="stable")[::-1]
+    return order

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -64,16 +64,17 @@ class PoseFrame:
             ("xy", (count, joints, 2)), ("score", (count, joints)), ("head", (count, 4)),
         ):  # fmt: skip
             object.__setattr__(self, name, checked(name, getattr(self, name), shape, np.float64))
-        polygons = tuple(checked("ignore", p, ("V", 2), np.float64) for p in self.ignore)
-        object.__setattr__(self, "ignore", polygons)
-        if len(np.unique(ids)) != count:
+        if self.ignore:
+            polygons = tuple(checked("ignore", p, ("V", 2), np.float64) for p in self.ignore)
+            object.__setattr__(self, "ignore", polygons)
+            if any(len(polygon) < 3 or not np.isfinite(polygon).all() for polygon in polygons):
+                raise InputError("an ignore region is no polygon, expected 3 finite points or more")
+        if len(set(ids.tolist())) != count:
             raise InputError(
                 f"track ids {ids.tolist()} repeat, expected each person once in a frame"
             )
-        if not np.isfinite(self.score[self.present]).all():
+        if not np.isfinite(self.score).all() and not np.isfinite(self.score[self.present]).all():
             raise InputError("a joint has a score that is not finite, expected a number")
-        if any(len(polygon) < 3 or not np.isfinite(polygon).all() for polygon in polygons):
-            raise InputError("an ignore region is no polygon, expected 3 finite points or more")
         if count and not self.labelled:
             raise InputError(f"an unlabelled frame has {count} people, expected none")
 
@@ -129,15 +130,34 @@ class PoseSequence:
     """One clip: its frames in order, without gaps.
 
     Attributes:
-        name: for messages and for pairing truth with results; usually the file's.
+        name: of the clip; usually the file's.
         frames: one for every frame of the clip, also where nobody is.
+        source: the file that it was read from, for messages; empty without one.
     """
 
     name: str
     frames: tuple[PoseFrame, ...]
+    source: str = ""
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def __str__(self) -> str:
+        return self.source or self.name
+
+
+def placed_frame(where: str, **parts: Any) -> PoseFrame:
+    """A `PoseFrame` whose errors begin with where it stands, say file and frame."""
+    try:
+        return PoseFrame(**parts)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def starts(counts: npt.ArrayLike) -> IntArray:
+    """(F + 1,) int64 where each of F runs begins that are `counts` (F,) long."""
+    out: IntArray = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return out
 
 
 def joint_rows(joints: str | Sequence[str]) -> IntArray:

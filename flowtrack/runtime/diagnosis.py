@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from flowtrack.errors import FlowtrackError
+from flowtrack.jit import cache_folder
 from flowtrack.runtime.engines import choose_device
 from flowtrack.runtime.engines.driver import cuda_driver_version
 from flowtrack.runtime.engines.onnxruntime import import_onnxruntime, installed_distributions
-from flowtrack.tracker.jit import cache_folder
 
 State = Literal["ok", "missing", "broken"]
 

@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from flowtrack.errors import BundleError, OptionError
+from flowtrack.runtime.evidence import ThresholdEvidence
 from flowtrack.schema import (
     check_limits,
     describe,
@@ -191,6 +192,8 @@ class Manifest:
         schema_version: of this format.
         made_by: program and version that wrote the bundle.
         made_from: how it was made, as free entries (command, time, notes).
+        thresholds: what the tracker's thresholds were chosen by; None where they are taken on
+            trust.
     """
 
     skeleton: str = field(metadata=limits(enum=list(SKELETONS)))
@@ -201,6 +204,7 @@ class Manifest:
     schema_version: int = field(default=SCHEMA_VERSION, metadata=limits(enum=[SCHEMA_VERSION]))
     made_by: str = ""
     made_from: dict[str, Any] = field(default_factory=dict)
+    thresholds: ThresholdEvidence | None = None
 
     def __post_init__(self) -> None:
         if self.schema_version != SCHEMA_VERSION:

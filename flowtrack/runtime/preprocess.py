@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from flowtrack.jit import jit
 from flowtrack.runtime.manifest import InputSpec, Letterbox
 from flowtrack.structs import ByteArray, FloatArray, checked
-from flowtrack.tracker.jit import jit
 
 _DTYPES: dict[str, npt.DTypeLike] = {
     "uint8": np.uint8,

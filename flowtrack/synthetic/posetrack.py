@@ -6,8 +6,16 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from flowtrack.posetrack_json import (
+    annotation18,
+    box18,
+    categories18,
+    frame17,
+    image18,
+    person17,
+    point17,
+)
 from flowtrack.skeleton import COCO_17, POSETRACK17_15, POSETRACK18_17, convert_joints
 from flowtrack.structs import BoolArray, FloatArray
 from flowtrack.synthetic.truth import VISIBLE, SyntheticFrame
@@ -18,8 +26,6 @@ the joints of a COCO network are converted (`flowtrack.skeleton`), so that such 
 by what it says. "measured": neck and top of the head on the body itself, as people label them."""
 
 _DIGITS = 3
-_BOX_GROWTH = 1.30
-"""PoseTrack 2018 boxes are the extent of the joints, grown by this factor."""
 
 
 def joints15(frame: SyntheticFrame, head: Head) -> tuple[FloatArray, BoolArray, BoolArray]:
@@ -54,23 +60,12 @@ def posetrack17(
         rects = []
         for row in np.flatnonzero(wanted.any(axis=1)).tolist():
             points = [
-                {
-                    "id": [joint],
-                    "x": [_rounded(xy[row, joint, 0])],
-                    "y": [_rounded(xy[row, joint, 1])],
-                    "is_visible": [int(seen[row, joint])],
-                }
+                point17(joint, *map(_rounded, xy[row, joint]), is_visible=int(seen[row, joint]))
                 for joint in np.flatnonzero(wanted[row]).tolist()
             ]
-            corners = zip(("x1", "y1", "x2", "y2"), frame.head_boxes[row], strict=True)
-            rects.append(
-                {
-                    **{corner: [_rounded(value)] for corner, value in corners},
-                    "track_id": [int(frame.ids[row])],
-                    "annopoints": [{"point": points}],
-                }
-            )
-        annolist.append({"image": [{"name": name}], "annorect": rects})
+            head_box = [_rounded(value) for value in frame.head_boxes[row]]
+            rects.append(person17(int(frame.ids[row]), points, head=head_box))
+        annolist.append(frame17(name, rects))
     return {"annolist": annolist}
 
 
@@ -91,16 +86,7 @@ def posetrack18(
         wanted = inside if hidden else seen
         labelled = np.flatnonzero(wanted.any(axis=1)).tolist()
         images.append(
-            {
-                "id": index,
-                "frame_id": index,
-                "file_name": name,
-                "vid_id": folder.split("_")[0],
-                "nframes": len(frames),
-                "is_labeled": bool(labelled),
-                "ignore_regions_x": [],
-                "ignore_regions_y": [],
-            }
+            image18(index, name, folder, len(frames), labelled=bool(labelled), regions=())
         )
         for row in labelled:
             joints = np.zeros((len(POSETRACK18_17), 3))
@@ -109,32 +95,16 @@ def posetrack18(
             )
             x1, y1, x2, y2 = frame.head_boxes[row].tolist()
             annotations.append(
-                {
-                    "id": len(annotations),
-                    "image_id": index,
-                    "category_id": 1,
-                    "track_id": int(frame.ids[row]),
-                    "bbox": _extent(xy[row][wanted[row]]),
-                    "bbox_head": [_rounded(v) for v in (x1, y1, x2 - x1, y2 - y1)],
-                    "keypoints": [_rounded(v) for v in joints.reshape(-1)],
-                }
+                annotation18(
+                    len(annotations),
+                    index,
+                    int(frame.ids[row]),
+                    [_rounded(v) for v in joints.reshape(-1)],
+                    [_rounded(v) for v in box18(xy[row][wanted[row]])],
+                    bbox_head=[_rounded(v) for v in (x1, y1, x2 - x1, y2 - y1)],
+                )
             )
-    category = {
-        "id": 1,
-        "name": "person",
-        "supercategory": "person",
-        "keypoints": list(POSETRACK18_17.joints),
-        "skeleton": [[a + 1, b + 1] for a, b in POSETRACK18_17.edges],
-    }
-    return {"images": images, "annotations": annotations, "categories": [category]}
-
-
-def _extent(xy: npt.NDArray[np.float32]) -> list[float]:
-    """Left, top, width and height around points, grown about the middle."""
-    low, high = xy.min(axis=0), xy.max(axis=0)
-    size = (high - low) * _BOX_GROWTH
-    corner = (low + high) / 2 - size / 2
-    return [_rounded(v) for v in (*corner, *size)]
+    return {"images": images, "annotations": annotations, "categories": categories18()}
 
 
 def _rounded(value: Any) -> float:

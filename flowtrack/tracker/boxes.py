@@ -7,8 +7,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from flowtrack.jit import jit
 from flowtrack.structs import BoolArray, FloatArray, IntArray, checked
-from flowtrack.tracker.jit import jit
 
 
 def iou_matrix(a: npt.ArrayLike, b: npt.ArrayLike) -> FloatArray:

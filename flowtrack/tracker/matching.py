@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from flowtrack.jit import jit
 from flowtrack.structs import FloatArray, IntArray, checked
-from flowtrack.tracker.jit import jit
 
 
 def greedy_match(similarity: npt.ArrayLike, track: npt.ArrayLike, minimum: float) -> IntArray:

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from flowtrack.errors import InputError
+from flowtrack.jit import jit
 from flowtrack.structs import BoolArray, FloatArray, checked
-from flowtrack.tracker.jit import jit
 
 
 def propagate(uv: npt.ArrayLike, scale: tuple[float, float], xy: npt.ArrayLike) -> FloatArray:

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from flowtrack.jit import jit
 from flowtrack.structs import BoolArray, FloatArray, IntArray, checked
-from flowtrack.tracker.jit import jit
 
 MIN_AREA_PX2 = 1.0
 """Smallest area that OKS divides by, also taken for one that is not finite."""

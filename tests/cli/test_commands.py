@@ -39,6 +39,8 @@ def place(tmp_path_factory):
 @pytest.mark.parametrize(
     "words",
     [[], ["track"], ["bundle"], ["verify"], ["inspect"], ["doctor"], ["export", "pose"],
+     ["eval", "coco"], ["eval", "detector"], ["eval", "flow"], ["eval", "posetrack"],
+     ["calibrate", "thresholds"],
      ["export", "flow"], ["export", "detector"], ["fetch"], ["demo"], ["train", "pose"],
      ["train", "detector"], ["train", "flow"], ["train", "recipes"]],
 )  # fmt: skip

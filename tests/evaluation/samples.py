@@ -6,7 +6,9 @@ import math
 
 import numpy as np
 
-from flowtrack.evaluation.sequences import JOINTS, PoseFrame, PoseSequence
+from flowtrack.evaluation.comparison import Comparison, pair_starts
+from flowtrack.evaluation.mot_boxes import BoxSequence
+from flowtrack.evaluation.sequences import JOINTS, PoseFrame, PoseSequence, starts
 from tests.reference import poseval
 from tests.reference.poseval import LabelledFrame, Person
 
@@ -77,7 +79,83 @@ def random_clips(rng, length, crowd=4, switch=0.2):
     return truth, results
 
 
+def boxes(rows, name="clip"):
+    """A clip of boxes from rows (frame, id, x, y): squares of 10 px."""
+    table = np.array(rows, float).reshape(-1, 4)
+    return BoxSequence(
+        name,
+        table[:, 0].astype(np.int64),
+        table[:, 1].astype(np.int64),
+        np.concatenate([table[:, 2:], table[:, 2:] + 10], axis=1),
+        np.ones(len(table)),
+    )
+
+
+def random_boxes(rng, length, crowd=5, switch=0.15):
+    """Truth and results that miss, invent and switch; both sides' boxes overlap their own kind."""
+    sides = ([], [])
+    for number in range(1, length + 1):
+        for side, rows in enumerate(sides):
+            names = set()
+            for who in rng.permutation(crowd)[: rng.integers(0, crowd + 1)].tolist():
+                name = int(rng.integers(0, crowd + 3)) if side and rng.random() < switch else who
+                if name not in names:
+                    x, y = 7 * who + rng.normal(0, 3), rng.normal(0, 3)
+                    rows.append((number, name, x, y))
+                    names.add(name)
+    return boxes(sides[0]), boxes(sides[1])
+
+
+def random_comparison(rng, length, things=2, crowd=5):
+    """Frames of a `Comparison` drawn at random, and the same as plain tuples.
+
+    Each tuple is truth ids, result ids, who has what (M, things) and (N, things), and distances
+    (M, N, things), infinite where not both are there or the pair is not near. No distance occurs
+    twice.
+    """
+    frames = []
+    for _ in range(length):
+        truth_ids = rng.permutation(crowd)[: rng.integers(0, crowd + 1)]
+        result_ids = rng.permutation(crowd + 2)[: rng.integers(0, crowd + 3)]
+        truth_has = rng.random((len(truth_ids), things)) < 0.8
+        result_has = rng.random((len(result_ids), things)) < 0.8
+        distance = rng.uniform(0, 0.5, (len(truth_ids), len(result_ids), things))
+        own = truth_ids[:, None] == result_ids[None]
+        far = rng.random(distance.shape) < np.where(own, 0.2, 0.7)[..., None]
+        barred = far | ~(truth_has[:, None] & result_has[None])
+        distance[barred] = math.inf
+        frames.append((truth_ids, result_ids, truth_has, result_has, distance))
+    truth_start = starts([len(f[0]) for f in frames])
+    result_start = starts([len(f[1]) for f in frames])
+    compared = Comparison(
+        truth_start=truth_start,
+        result_start=result_start,
+        pair_start=pair_starts(truth_start, result_start),
+        truth_id=np.concatenate([f[0] for f in frames]),
+        result_id=np.concatenate([f[1] for f in frames]),
+        truth_has=np.concatenate([f[2] for f in frames]),
+        result_has=np.concatenate([f[3] for f in frames]),
+        score=np.zeros((int(result_start[-1]), things)),
+        distance=np.concatenate([f[4].reshape(-1, things) for f in frames]),
+        limit=0.5,
+        reach=0.5,
+    )
+    return compared, frames
+
+
+def of_thing(frame, thing):
+    """A frame of `random_comparison` as far as one thing goes: ids, ids, distances, as lists."""
+    truth_ids, result_ids, truth_has, result_has, distance = frame
+    rows, columns = np.flatnonzero(truth_has[:, thing]), np.flatnonzero(result_has[:, thing])
+    return (
+        truth_ids[rows].tolist(),
+        result_ids[columns].tolist(),
+        distance[np.ix_(rows, columns, [thing])][..., 0],
+    )
+
+
 __all__ = [
-    "COUNT", "HEAD", "LabelledFrame", "Person", "frame", "frames", "oracle_joints", "person",
-    "poseval", "random_clips", "sequence",
+    "COUNT", "HEAD", "LabelledFrame", "Person", "boxes", "frame", "frames", "of_thing",
+    "oracle_joints", "person", "poseval", "random_boxes", "random_clips", "random_comparison",
+    "sequence",
 ]  # fmt: skip

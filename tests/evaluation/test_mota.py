@@ -1,11 +1,21 @@
 """CLEAR MOT of joints: tiny clips counted by hand."""
 
+import math
+
+import motmetrics
 import numpy as np
 import pytest
 
 from flowtrack.evaluation.comparison import compare
 from flowtrack.evaluation.mota import TrackingCounts, count_tracking
-from tests.evaluation.samples import COUNT, frame, person, sequence
+from tests.evaluation.samples import (
+    COUNT,
+    frame,
+    of_thing,
+    person,
+    random_comparison,
+    sequence,
+)
 
 SQUARE = [(-10, -10), (10, -10), (10, 10), (-10, 10)]
 TWO, NOBODY = frame(person(1), person(2, 100)), frame()
@@ -118,6 +128,26 @@ def test_people_and_ids():
     both = counts + counts
     assert (both.people, both.ids) == (4, 4)
     assert row(both) == tuple(2 * value for value in row(counts))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_every_accumulator_agrees_with_motmetrics(seed):
+    compared, frames = random_comparison(np.random.default_rng(seed), 60, things=3)
+    counts = count_tracking(compared, drop_last=False, dummies=False)
+    names = ["num_misses", "num_false_positives", "num_switches", "num_objects"]
+    for thing in range(3):
+        accumulator = motmetrics.MOTAccumulator(auto_id=True)
+        for one in frames:
+            truth_ids, ids, distance = of_thing(one, thing)
+            accumulator.update(truth_ids, ids, np.where(np.isinf(distance), math.nan, distance))
+        want = motmetrics.metrics.create().compute(
+            accumulator, metrics=[*names, "mota"], return_dataframe=False
+        )
+        assert row(counts, thing) == tuple(want[name] for name in names)
+        assert min(row(counts, thing)) > 0
+        assert counts.mota[thing] == pytest.approx(100 * want["mota"])
+        matched = accumulator.mot_events.query("Type in ('MATCH', 'SWITCH')")["D"]
+        assert counts.distance[thing] == pytest.approx(matched.sum())
 
 
 def test_nothing_counted_has_no_values():

@@ -149,12 +149,17 @@ NOTE = ("annotations", 0)
         (clip17, (*RECT, "track_id"), [1.5], "'track_id' is 1.5, expected a whole"),
         (clip17, (*RECT, "track_id"), True, "'track_id' is True"),
         (clip17, (*RECT, "x2"), [None], "person 0: a corner of the head is None"),
-        (clip17, (*POINT, "x"), [math.nan], "frame 0: 'x' of a point is nan"),
+        (clip17, (*POINT, "x"), [math.nan], "frame 0, person 0: 'x' of a point is nan"),
         (clip17, (*POINT, "y"), ["1"], "'y' of a point is '1'"),
         (clip17, (*POINT, "score"), [math.inf], "'score' of a point is inf"),
-        (clip17, (*POINT, "id"), [15], "frame 0: joint id 15, expected 0 to 14"),
+        (clip17, (*POINT, "score"), [math.nan], "frame 0, person 0: 'score' of a point is nan"),
+        (clip17, (*POINT, "x"), [1, 2], r"'x' of a point is \[1, 2\]"),
+        (clip17, (*POINT, "x"), [], r"'x' of a point is \[\]"),
+        (clip17, ("annolist", 1, "annorect", 0, "annopoints", 0, "point"),
+         [point(3, 1, 2), point(3, None, 2)], "frame 1, person 0: 'x' of a point is None"),
+        (clip17, (*POINT, "id"), [15], "frame 0, person 0: joint id 15, expected 0 to 14"),
         (clip17, (*POINT, "id"), [0.5], "joint id 0.5"),
-        (clip17, POINT, 7, "frame 0: 'point' holds"),
+        (clip17, POINT, 7, "frame 0, person 0: 'point' holds"),
         (clip17, ("annolist", 1, "annorect"), [rect(3, []), rect(3, [])],
          r"frame 1: track ids \[3, 3\] repeat"),
         (clip17, ("annolist", 0, "ignore_regions", 0, "point"), [{"x": [1], "y": [1]}],
@@ -175,6 +180,10 @@ NOTE = ("annotations", 0)
         (clip18, (*NOTE, "track_id"), None, "'track_id' is None"),
         (clip18, ("images", 1, "ignore_regions_x"), [[0, 4]], "differ in length"),
         (clip18, ("annotations",), None, "'annotations' is not a list"),
+        (clip18, ("annotations",), [clip18()["annotations"][0]] * 2,
+         r"frame 1: track ids \[2, 2\] repeat"),
+        (clip18, (*NOTE, "keypoints"), [math.inf] * 51, "person 0: a number in 'keypoints' is inf"),
+        (clip18, (*NOTE, "bbox_head"), [1, 2, 3, None], "person 0: a side of 'bbox_head' is None"),
     ],
 )  # fmt: skip
 def test_damage_is_named_with_its_place(tmp_path, make, path, to, message):
@@ -186,7 +195,14 @@ def test_damage_is_named_with_its_place(tmp_path, make, path, to, message):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("[]", "neither"), ("{}", "neither"), ('{"annolist": [', "cut short"), ("\x80", "JSON")],
+    [
+        ("[]", "neither"),
+        ("{}", "neither"),
+        ('{"annolist": [', "cut short"),
+        ("\x80", "JSON"),
+        ("", "is empty"),
+        (" \n", "is empty"),
+    ],
 )
 def test_other_files_are_refused(tmp_path, text, message):
     with pytest.raises(InputError, match=message):

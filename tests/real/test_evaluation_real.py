@@ -1,7 +1,8 @@
-"""The fast counter equals the slow one on a real annotated video."""
+"""The fast counter equals the slow one on a real annotated video, and on real results."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,8 +10,11 @@ import pytest
 
 from flowtrack.evaluation.posetrack import evaluate
 from flowtrack.evaluation.posetrack_files import read_posetrack
+from flowtrack.evaluation.posetrack_writing import write_posetrack
 from flowtrack.evaluation.sequences import JOINT_SETS, PoseSequence
+from tests.cli.test_commands import invoke
 from tests.evaluation.samples import oracle_joints
+from tests.real.test_real_material import make
 from tests.reference import poseval
 
 
@@ -58,3 +62,46 @@ def test_bonn_against_itself_is_perfect(real):
     scores = evaluate(clip, clip, "body12")
     assert (scores.mean_ap, scores.mota, scores.pckh) == (100, 100, 100)
     assert (scores.tracking.people, scores.tracking.ids) == (4, 4)
+
+
+def evaluated(truth, results, joints):
+    """What the command says, and what the oracle says."""
+    done = invoke(
+        "eval", "posetrack", "--truth", truth, "--results", results, "--joints", joints, "--json"
+    )
+    assert done.exit_code == 0, done.output
+    got = json.loads(done.stdout)
+    names = oracle_joints(got["joints"])
+    sides = poseval.read_posetrack(truth), poseval.read_posetrack(results)
+    counts = poseval.mota(*sides, names)
+    assert got["MOTA"] == pytest.approx(counts.total, abs=1e-4)
+    assert got["switches"] == counts.total_switches
+    assert (got["ids"], got["people"]) == (counts.ids, counts.truth_ids)
+    assert got["mAP"] == pytest.approx(poseval.mean_ap(*sides, names)[0], abs=1e-4)
+    plain = poseval.mota(*sides, names, drop_last=False, dummies=False)
+    assert got["MOTA_corrected"] == pytest.approx(plain.total, abs=1e-4)
+    return got
+
+
+@pytest.mark.parametrize("year", [2017, 2018])
+def test_written_results_are_counted_as_by_the_oracle(real, tmp_path, year):
+    path = real / "bonn" / "posetrack17.json"
+    results, _ = disturbed(read_posetrack(path), poseval.read_posetrack(path), seed=5)
+    write_posetrack(tmp_path / "results.json", results, year)
+    got = evaluated(path, tmp_path / "results.json", "shared13")
+    assert 20 < got["MOTA"] < got["IDF1"] < 90
+
+
+def test_tracked_poses_are_counted_as_by_the_oracle(real, tmp_path):
+    bundle = make(tmp_path / "real.bundle", "--flow", "dis")
+    done = invoke(
+        "track", real / "bonn", "--bundle", bundle, "--out", tmp_path, "--formats",
+        "posetrack,posetrack18",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    truth = real / "bonn" / "posetrack17.json"
+    old = evaluated(truth, tmp_path / "bonn.posetrack.json", "body12")
+    new = evaluated(truth, tmp_path / "bonn.posetrack18.json", "body12")
+    assert old["MOTA"] == pytest.approx(new["MOTA"], abs=0.1)
+    assert old["MOTA"] >= 83.5
+    assert old["IDF1"] > 90

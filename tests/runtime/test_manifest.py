@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowtrack.errors import BundleError
+from flowtrack.runtime.evidence import ThresholdEvidence, TrackingFigures, TriedSetting
 from flowtrack.runtime.manifest import (
     DetectorSpec,
     FlowSpec,
@@ -54,6 +55,25 @@ def rich():
         tracker={"similarity": "pose", "queue": 3, "pose_nms": None},
         made_by="a test",
         made_from={"when": ["now"]},
+        thresholds=ThresholdEvidence(
+            objective="mean",
+            joints="body12",
+            data_set="a set",
+            clips=2,
+            frames=80,
+            before=TrackingFigures(60.5, 50.25),
+            replayed=TrackingFigures(61.0, 55.5),
+            plain=TrackingFigures(61.0, 55.25),
+            held_out=TrackingFigures(None, 54.0),
+            unchanged=TrackingFigures(60.0, 50.0),
+            folds="split-half",
+            tried=(
+                TriedSetting({"box_threshold": 0.5, "pose_nms": None}, 60.5, 50.25),
+                TriedSetting({"box_threshold": 0.4, "pose_nms": 0.6}, 61.0, None),
+            ),
+            made_by="a test",
+            date="2026-01-02T03:04:05+00:00",
+        ),
     )
 
 
@@ -179,6 +199,17 @@ REFUSED = [
     ("detector.file.sha256", SHA[:-1]),
     ("detector.file.sha256", SHA.upper()),
     ("detector.file.sha256", "g" * 64),
+    ("thresholds", "by hand"),
+    ("thresholds.objective", "idf1"),
+    ("thresholds.folds", "none"),
+    ("thresholds.clips", 0),
+    ("thresholds.frames", 0.5),
+    ("thresholds.plain", None),
+    ("thresholds.plain.mota", "high"),
+    ("thresholds.held_out", ...),
+    ("thresholds.tried", [{"options": {}, "mean_ap": 1.0}]),
+    ("thresholds.tried", [{"options": [], "mean_ap": 1.0, "mota": 2.0}]),
+    ("thresholds.tried", [{"options": {}, "mean_ap": 1.0, "mota": 2.0, "seconds": 3}]),
     ("schema_version", 2),
     ("schema_version", 0),
     ("schema_version", True),
@@ -220,6 +251,10 @@ def test_reader_and_schema_refuse_the_same(path, value):
         ("tracker", {}),
         ("tracker", {"queue": None, "propagate": False}),
         ("made_by", ...),
+        ("thresholds", None),
+        ("thresholds", ...),
+        ("thresholds.tried", []),
+        ("thresholds.before.mean_ap", None),
         ("detector.file.input", {"names": ["image"]}),
         ("detector.file.input", {"names": ["image"], "dtype": "uint8", "mean": [0, 0, 0]}),
         ("detector.file.path", "a/..b/c..onnx"),

@@ -16,6 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from flowtrack.posetrack_json import (
+    annotation18,
+    categories18,
+    frame17,
+    image18,
+    person17,
+    point17,
+)
 from flowtrack.runtime.output.jsonl import PIXEL_DIGITS, rounded
 from flowtrack.runtime.output.writer import LOGGER, Clip, GrowingFile, ResultWriter
 from flowtrack.skeleton import POSETRACK17_15, POSETRACK18_17, Skeleton, convert_poses
@@ -122,26 +130,17 @@ class PoseTrack17Writer(_PoseTrackWriter):
         there = ~poses.missing
         xy, score = rounded(poses.xy, PIXEL_DIGITS), rounded(poses.score, _SCORE_DIGITS)
         people = [
-            {
-                "track_id": [track_id],
-                "score": [scores[row]],
-                "annopoints": [
-                    {
-                        "point": [
-                            {
-                                "id": [int(joint)],
-                                "x": [float(xy[row, joint, 0])],
-                                "y": [float(xy[row, joint, 1])],
-                                "score": [float(score[row, joint])],
-                            }
-                            for joint in np.flatnonzero(there[row])
-                        ]
-                    }
+            person17(
+                track_id,
+                [
+                    point17(joint, *map(float, xy[row, joint]), score=float(score[row, joint]))
+                    for joint in np.flatnonzero(there[row]).tolist()
                 ],
-            }
+                score=scores[row],
+            )
             for row, track_id in enumerate(ids)
         ]
-        self._append([{"image": [{"name": self._clip.frame_name(index)}], "annorect": people}])
+        self._append([frame17(self._clip.frame_name(index), people)])
 
     def _tail(self) -> str:
         return "\n]}\n"
@@ -182,16 +181,15 @@ class PoseTrack18Writer(_PoseTrackWriter):
         boxes = _boxes_xywh(poses)
         self._append(
             [
-                {
-                    "id": self._people + row,
-                    "image_id": index,
-                    "category_id": 1,
-                    "track_id": track_id,
-                    "bbox": boxes[row],
-                    "score": scores[row],
-                    "keypoints": joints[row].reshape(-1).tolist(),
-                    "scores": score[row].tolist(),
-                }
+                annotation18(
+                    self._people + row,
+                    index,
+                    track_id,
+                    joints[row].reshape(-1).tolist(),
+                    boxes[row],
+                    score=scores[row],
+                    scores=score[row].tolist(),
+                )
                 for row, track_id in enumerate(ids)
             ]
         )
@@ -199,24 +197,16 @@ class PoseTrack18Writer(_PoseTrackWriter):
 
     def _tail(self) -> str:
         images = [
-            {
-                "id": index,
-                "frame_id": index,
-                "file_name": self._clip.frame_name(index),
-                "vid_id": self._clip.name.split("_")[0],
-                "nframes": len(self._indices),
-                "is_labeled": bool(labeled),
-            }
+            image18(
+                index,
+                self._clip.frame_name(index),
+                self._clip.name,
+                len(self._indices),
+                labelled=bool(labeled),
+            )
             for index, labeled in zip(self._indices, self._labeled, strict=True)
         ]
-        category = {
-            "id": 1,
-            "name": "person",
-            "supercategory": "person",
-            "keypoints": list(self._target.joints),
-            "skeleton": [[a + 1, b + 1] for a, b in self._target.edges],
-        }
-        rest = f'"images":{json.dumps(images)},\n"categories":{json.dumps([category])}'
+        rest = f'"images":{json.dumps(images)},\n"categories":{json.dumps(categories18())}'
         return f"\n],\n{rest}}}\n"
 
 

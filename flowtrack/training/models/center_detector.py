@@ -43,6 +43,7 @@ class CenterNetwork(nn.Module):
     """
 
     stride = 4
+    trunk_stride: int
     trunk_channels: int
     classes: int
 

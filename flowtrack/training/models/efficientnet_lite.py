@@ -28,7 +28,7 @@ class _Stage(NamedTuple):
     channels: int
     kernel: int
     stride: int
-    count: int
+    blocks: int
 
 
 _STAGES = (
@@ -60,7 +60,8 @@ class InvertedResidual(nn.Module):
         """(N, in_channels, h, w) -> (N, channels, h / stride, w / stride)."""
         out = x if self.expand is None else functional.relu6(self.expand(x))
         out = self.project(functional.relu6(self.depthwise(out)))
-        return x + out if self.shortcut else out
+        result: torch.Tensor = x + out if self.shortcut else out
+        return result
 
 
 class EfficientNetLiteTrunk(nn.Module):
@@ -96,7 +97,7 @@ class EfficientNetLiteTrunk(nn.Module):
         blocks: list[nn.Module] = []
         channels = _STEM_CHANNELS
         for stage in _STAGES:
-            for index in range(stage.count):
+            for index in range(stage.blocks):
                 stride = stage.stride if index == 0 else 1
                 blocks.append(InvertedResidual(channels, stage.channels, stage, stride))
                 channels = stage.channels
@@ -143,7 +144,7 @@ def folded_efficientnet_lite(published: Mapping[str, torch.Tensor]) -> dict[str,
         "stem.weight": weight * gain[:, None, None],
         "stem.bias": bias + (weight.sum((2, 3)) * shift).sum(1),
     }
-    for number in range(sum(stage.count for stage in _STAGES)):
+    for number in range(sum(stage.blocks for stage in _STAGES)):
         theirs, ours = f"_blocks.{number}", f"blocks.{number}"
         for norm, (old, new) in enumerate(
             (("_expand_conv", "expand"), ("_depthwise_conv", "depthwise"),

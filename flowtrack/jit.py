@@ -30,8 +30,20 @@ def jit(kernel: Kernel) -> Kernel:
     read-only container) a private folder below the temporary directory is used; where not even that
     works, the kernel is compiled anew in every process and a warning says so.
     """
+    return _cached(kernel, _FASTMATH)
+
+
+def exact_jit(kernel: Kernel) -> Kernel:
+    """`jit` with every operation rounded for itself, as numpy does.
+
+    For counting: a value at exactly a threshold falls on the side on which it falls elsewhere.
+    """
+    return _cached(kernel, set())
+
+
+def _cached(kernel: Kernel, flags: set[str]) -> Kernel:
     try:
-        return _compile(kernel, cache=True)
+        return _compile(kernel, flags, cache=True)
     except RuntimeError:  # numba found no folder that it may write
         folder = fallback_folder()
     if folder is None:
@@ -39,19 +51,19 @@ def jit(kernel: Kernel) -> Kernel:
             "no folder to cache compiled kernels in, each start compiles them anew; "
             "set NUMBA_CACHE_DIR to a folder that can be written"
         )
-        return _compile(kernel, cache=False)
+        return _compile(kernel, flags, cache=False)
     # numba reads the folder when it decorates, and offers no argument for it.
     previous, config.CACHE_DIR = config.CACHE_DIR, str(folder)
     try:
-        return _compile(kernel, cache=True)
+        return _compile(kernel, flags, cache=True)
     finally:
         config.CACHE_DIR = previous
 
 
-def _compile(kernel: Kernel, cache: bool) -> Kernel:
-    compiled: Kernel = numba.njit(cache=cache, nogil=True, error_model="numpy", fastmath=_FASTMATH)(
-        kernel
-    )
+def _compile(kernel: Kernel, flags: set[str], cache: bool) -> Kernel:
+    compiled: Kernel = numba.njit(
+        cache=cache, nogil=True, error_model="numpy", fastmath=flags or False
+    )(kernel)
     return compiled
 
 

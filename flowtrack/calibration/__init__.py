@@ -1,0 +1,1 @@
+"""Numbers that are chosen from data, after training: thresholds of the tracker, INT8 scales."""
