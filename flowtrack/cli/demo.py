@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from flowtrack.synthetic.clip import ClipOptions
 
 
+_SHOWN = ("AP", "MOTA", "precision", "recall", "IDF1")
+"""Of everything that `flowtrack eval posetrack` shows."""
+
+
 @command
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo"),
@@ -87,7 +91,8 @@ def _show(result: DemoResult) -> None:
     for name in heading:
         table.add_column(name, justify="right" if name else "left")
     for row in rows:
-        table.add_row(*row)
+        if row[0] in _SHOWN:
+            table.add_row(*row)
     console.print(table)
     console.print(
         f"{len(scores.joints)} joints, seen or hidden: those that COCO and PoseTrack both label; "
