@@ -23,6 +23,8 @@ from flowtrack.structs import IntArray
 
 Place = Callable[[int], str]
 
+_LARGEST = 2**1000  # of whole numbers: float64 ends a little above
+
 
 def load_json(path: Path) -> Any:
     """The content of a file; `.gz` is unpacked.
@@ -38,7 +40,7 @@ def load_json(path: Path) -> Any:
         return json.loads(text)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"cannot read {path}: {error}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, endless digits or brackets
         raise InputError(f"{path} is not valid JSON (cut short?): {error}") from error
 
 
@@ -94,7 +96,10 @@ def numbers(values: Sequence[Any], where: Place, what: str) -> Float64Array:
     if not set(map(type, values)) <= {int, float}:
         place = next(i for i, value in enumerate(values) if type(value) not in (int, float))
         raise InputError(f"{where(place)}: {what} is {values[place]!r}, expected a number")
-    array = np.array(values, np.float64)
+    try:
+        array = np.array(values, np.float64)
+    except OverflowError:  # a whole number beyond the range of float64
+        array = np.array([value if abs(value) < _LARGEST else np.inf for value in values])
     if not np.isfinite(array).all():
         place = int(np.flatnonzero(~np.isfinite(array))[0])
         raise InputError(f"{where(place)}: {what} is {array[place]}, expected a number")
