@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -31,7 +32,7 @@ class CenterMaps(NamedTuple):
     offset: torch.Tensor
 
 
-class CenterNetwork(nn.Module):
+class CenterNetwork(nn.Module, ABC):
     """A trunk, three deconvolutions and the heads of CenterNet.
 
     Classes derive from this and from a trunk. Key names are those of xingyizhou/CenterNet's `res_*`
@@ -47,9 +48,9 @@ class CenterNetwork(nn.Module):
     trunk_channels: int
     classes: int
 
+    @abstractmethod
     def trunk(self, x: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) -> (N, trunk_channels, H / 32, W / 32)."""
-        raise NotImplementedError
 
     def forward(self, images: torch.Tensor) -> CenterMaps:
         """Centre maps.

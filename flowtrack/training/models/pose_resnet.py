@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import nn
 
@@ -13,7 +15,7 @@ from flowtrack.training.models.resnet import ResNetTrunk
 _FINAL_STD = 0.001  # of the last layer's initial weights (lib/models/pose_resnet.py, init_weights)
 
 
-class PoseNetwork(nn.Module):
+class PoseNetwork(nn.Module, ABC):
     """A trunk, a few deconvolutions and a 1x1 convolution: one heatmap per joint from a crop.
 
     Fully convolutional: any input size whose sides are multiples of 32. Classes derive from this
@@ -30,9 +32,9 @@ class PoseNetwork(nn.Module):
     joints: int
     stride: int
 
+    @abstractmethod
     def trunk(self, x: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) -> (N, trunk_channels, H / 32, W / 32)."""
-        raise NotImplementedError
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         """Heatmaps.
