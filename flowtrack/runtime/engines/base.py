@@ -16,6 +16,27 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceArray:
+    """An array that lies where an engine runs, see `Engine.place`.
+
+    Attributes:
+        dtype, shape: as of a numpy array.
+        device: of the engines that can read it.
+        handle: what the backend knows it by; it keeps the memory alive.
+    """
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    device: str
+    handle: Any
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
 class TensorSpec:
     """Name, type and shape of a graph's input or output.
 
@@ -33,7 +54,7 @@ class TensorSpec:
         Raises:
             InputError: it is no array, or its type, number of axes or a fixed size differs.
         """
-        if not isinstance(array, np.ndarray):
+        if not isinstance(array, np.ndarray | DeviceArray):
             kind = type(array).__name__
             raise InputError(f"input {self.name!r} is a {kind}, expected a numpy array")
         if array.dtype != self.dtype:
@@ -62,11 +83,19 @@ class Engine(ABC):
     outputs: tuple[TensorSpec, ...]
     device: str
 
-    def infer(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    def place(self, array: Array) -> Array | DeviceArray:
+        """Bring an input to where the network runs, so that several runs can read it.
+
+        Engines of the same device share what any of them placed. Where there is nothing to be
+        gained, the array itself is returned.
+        """
+        return array
+
+    def infer(self, feeds: Mapping[str, Array | DeviceArray]) -> dict[str, Array]:
         """Run the network once.
 
         Args:
-            feeds: an array for every input, by name.
+            feeds: an array for every input, by name; see `place` for those that lie on a device.
 
         Returns:
             An array for every output, by name.
@@ -83,7 +112,7 @@ class Engine(ABC):
         return self._run(feeds)
 
     @abstractmethod
-    def _run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    def _run(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
         """Run checked inputs."""
 
     @property
