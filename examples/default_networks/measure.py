@@ -22,7 +22,7 @@ from flowtrack.evaluation.coco_files import Kind, read_truth
 from flowtrack.evaluation.deployed.coco import detect_people, estimate_poses
 from flowtrack.evaluation.deployed.coco_set import CocoSet, open_set
 from flowtrack.evaluation.deployed.flow import by_runtime, measure, no_motion
-from flowtrack.evaluation.deployed.flow_set import find_pairs
+from flowtrack.evaluation.flow_pairs import find_pairs
 from flowtrack.evaluation.posetrack import PoseTrackScores, evaluate
 from flowtrack.evaluation.posetrack_files import read_posetrack
 from flowtrack.runtime import Pipeline, open_bundle, open_pipeline

@@ -15,8 +15,8 @@ from flowtrack.errors import OptionError
 
 if TYPE_CHECKING:
     from flowtrack.evaluation.deployed.flow import FlowMethod
-    from flowtrack.evaluation.deployed.flow_set import PairFiles
     from flowtrack.evaluation.flow import FlowScores
+    from flowtrack.evaluation.flow_pairs import PairFiles
 
 _RUN = "Running a bundle"
 
@@ -214,7 +214,7 @@ def _file_methods(request: _Request, pairs: list[PairFiles]) -> list[FlowMethod]
 @contextmanager
 def _pairs(request: _Request) -> Iterator[list[PairFiles]]:
     """The pairs to evaluate on, rendered where that is asked for."""
-    from flowtrack.evaluation.deployed.flow_set import find_pairs, validation_pairs
+    from flowtrack.evaluation.flow_pairs import find_pairs, validation_pairs
 
     if request.truth is not None:
         yield find_pairs(request.truth, pictures=False)

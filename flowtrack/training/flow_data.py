@@ -7,27 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol, TypedDict
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from flowtrack.errors import InputError, SourceError
-from flowtrack.flo import known, read_flo
+from flowtrack.evaluation.flow_pairs import PairFiles
+from flowtrack.flo import known
 from flowtrack.structs import BoolArray, ByteArray, FloatArray, FlowField, checked
 from flowtrack.synthetic.chairs import ChairsGenerator, ChairsOptions
 
 _STEPS_PER_PX = 64.0  # of the flow that a pool keeps: errors below 0.008 px, up to 511 px
 _MOST_PX = 32767 / _STEPS_PER_PX
-
-# Where a pair's first picture, second picture and flow are, by the ends of their names:
-# FlyingChairs as released, and the samples of lmb-freiburg/flownet2.
-_LAYOUTS = (
-    ("_img1.ppm", "_img2.ppm", "_flow.flo"),
-    ("-img0.ppm", "-img1.ppm", "-gt.flo"),
-)
 
 
 class FlowSample(TypedDict):
@@ -53,44 +45,6 @@ class FlowSource(Protocol):
         """Pair `index`; the same for the same index and state of `rng`."""
 
 
-@dataclass(frozen=True, slots=True)
-class PairFiles:
-    """The files of one pair."""
-
-    previous: Path
-    current: Path
-    flow: Path
-
-
-def find_pairs(folder: str | Path) -> list[PairFiles]:
-    """The pairs in a folder, in the order of their names.
-
-    Two layouts are known: `*_img1.ppm, *_img2.ppm, *_flow.flo` (FlyingChairs) and `*-img0.ppm,
-    *-img1.ppm, *-gt.flo` (samples of flownet2).
-
-    Raises:
-        SourceError: the folder is missing, holds no pair, or a pair misses a picture.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise SourceError(f"{folder} is not a folder; name one with pairs and .flo files")
-    pairs = []
-    for first, second, flow in _LAYOUTS:
-        for path in sorted(folder.glob(f"*{flow}")):
-            stem = path.name.removesuffix(flow)
-            pair = PairFiles(folder / f"{stem}{first}", folder / f"{stem}{second}", path)
-            for picture in (pair.previous, pair.current):
-                if not picture.is_file():
-                    raise SourceError(f"{path} has no {picture.name} beside it; fetch it again")
-            pairs.append(pair)
-    if not pairs:
-        raise SourceError(
-            f"{folder} holds no pairs; expected files that end in "
-            + " or ".join(", ".join(layout) for layout in _LAYOUTS)
-        )
-    return pairs
-
-
 class PairFolder:
     """Pairs in files, read when they are asked for.
 
@@ -111,9 +65,10 @@ class PairFolder:
             SourceError: a file cannot be read.
             InputError: the .flo file is damaged, or the sizes differ.
         """
-        files = self.pairs[index]
-        uv = read_flo(files.flow)
-        return flow_sample(_picture(files.previous), _picture(files.current), uv, known(uv))
+        pair = self.pairs[index].load()
+        if pair.previous is None or pair.current is None:
+            raise SourceError(f"pair {pair.name} has only flow; expected its two pictures as well")
+        return flow_sample(pair.previous, pair.current, pair.uv, known(pair.uv))
 
 
 class ChairsPairs:
@@ -275,10 +230,3 @@ class _Kept:
         valid = np.unpackbits(self.bits, axis=1, count=width).astype(np.bool_)
         uv = self.steps.astype(np.float32) / np.float32(_STEPS_PER_PX)
         return {"previous": self.previous, "current": self.current, "uv": uv, "valid": valid}
-
-
-def _picture(path: Path) -> ByteArray:
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise SourceError(f"{path} cannot be decoded; fetch it again")
-    return np.asarray(picture, np.uint8)

@@ -7,7 +7,7 @@ import pytest
 
 from flowtrack.cli.eval_pairs import render_pairs
 from flowtrack.errors import OutputError
-from flowtrack.evaluation.deployed.flow_set import find_pairs
+from flowtrack.evaluation.flow_pairs import find_pairs
 from flowtrack.flo import write_flo
 from flowtrack.runtime.bundle import write_bundle
 from flowtrack.synthetic.chairs import ChairsOptions, flow_pair

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from flowtrack.evaluation.deployed.flow import dis, measure, no_motion
-from flowtrack.evaluation.deployed.flow_set import find_pairs
+from flowtrack.evaluation.flow_pairs import find_pairs
 from flowtrack.flo import read_flo
 from tests.cli.test_commands import invoke
 from tests.real.test_real_material import make

@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 
 from flowtrack.errors import EngineError, InputError, OptionError, OutputError, SourceError
-from flowtrack.evaluation.deployed.flow_set import FlowPair, PairFiles
 from flowtrack.evaluation.flow import FlowErrors, FlowScores, TrueFlow, at_full_size
+from flowtrack.evaluation.flow_pairs import FlowPair, PairFiles
 from flowtrack.flo import read_flo, write_flo
 from flowtrack.runtime.bundle import open_bundle
 from flowtrack.runtime.engines import choose_device, open_engine

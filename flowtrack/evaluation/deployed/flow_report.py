@@ -10,8 +10,8 @@ import numpy as np
 
 from flowtrack.errors import InputError
 from flowtrack.evaluation.deployed.flow import FlowMethod
-from flowtrack.evaluation.deployed.flow_set import FlowPair, PairFiles
 from flowtrack.evaluation.flow import FlowScores
+from flowtrack.evaluation.flow_pairs import FlowPair, PairFiles
 from flowtrack.flo import known
 from flowtrack.report import Curve, Report
 from flowtrack.structs import ByteArray, FloatArray

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from flowtrack.errors import OptionError
+from flowtrack.evaluation.flow_pairs import find_pairs
 from flowtrack.synthetic import CAMERAS, ClipOptions, render_clip
 from flowtrack.synthetic.chairs import ChairsOptions
 from flowtrack.training.checkpoints import load_flow, save_flow
@@ -24,7 +25,6 @@ from flowtrack.training.flow_data import (
     FlowPool,
     FlowSource,
     PairFolder,
-    find_pairs,
     pairs_of_clip,
     whole,
 )

@@ -24,7 +24,7 @@ from flowtrack.evaluation.deployed.flow_report import (
     pictured,
     table,
 )
-from flowtrack.evaluation.deployed.flow_set import FlowPair, find_pairs, validation_pairs
+from flowtrack.evaluation.flow_pairs import FlowPair, find_pairs, validation_pairs
 from flowtrack.flo import read_flo, write_flo
 from flowtrack.runtime.bundle import write_bundle
 from flowtrack.runtime.flow import FlowImage
