@@ -81,7 +81,7 @@ class OnnxRuntimeEngine(Engine):
         self.outputs = tuple(_spec(node) for node in session.get_outputs())
         self._output_names = [spec.name for spec in self.outputs]
 
-    def _run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    def _run(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
         try:
             values = self._session.run(self._output_names, dict(feeds))
         except Exception as error:
