@@ -9,6 +9,7 @@ import typer
 
 from flowtrack.cli.clip_data import ClipData
 from flowtrack.cli.console import command, note, print_json, progress_bar
+from flowtrack.cli.devices import DEVICE_HELP
 from flowtrack.cli.eval_posetrack import Joints, print_table
 from flowtrack.errors import OptionError
 
@@ -59,7 +60,7 @@ _Out = Annotated[
 _Cache = Annotated[
     Path | None, typer.Option(help="Folder that keeps what the networks gave, for further runs.")
 ]
-_Device = Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")]
+_Device = Annotated[str, typer.Option(help=DEVICE_HELP)]
 _Threads = Annotated[
     int, typer.Option(min=0, help="CPU threads of each network's run; 0: as many as cores.")
 ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flowtrack.cli.console import command, note, print_json, progress_bar
+from flowtrack.cli.devices import DEVICE_HELP
 from flowtrack.errors import OptionError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def demo(
     people: Annotated[int, typer.Option(min=1, help="How many walk through it.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Another number, another clip.")] = 0,
     size: Annotated[str, typer.Option(help="HEIGHTxWIDTH of the pictures.")] = "480x640",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
+    device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Render a clip with several people, track them, and score the result.

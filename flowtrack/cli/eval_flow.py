@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from flowtrack.cli.console import command, note, print_json, progress_bar
+from flowtrack.cli.devices import DEVICE_HELP
 from flowtrack.errors import OptionError
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ _Out = Annotated[
 ]
 _Device = Annotated[
     str | None,
-    typer.Option(help="auto, cpu, cuda or tensorrt.", show_default="auto", rich_help_panel=_RUN),
+    typer.Option(help=DEVICE_HELP, show_default="auto", rich_help_panel=_RUN),
 ]
 _Threads = Annotated[
     int | None,

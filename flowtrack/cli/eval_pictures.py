@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from flowtrack.cli.console import busy, note, print_json, progress_bar
+from flowtrack.cli.devices import DEVICE_HELP
 from flowtrack.errors import OptionError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ Flip = Annotated[
     ),
 ]
 Out = Annotated[Path | None, _run_option("Folder that gets the results.")]
-Device = Annotated[str, _run_option("auto, cpu, cuda or tensorrt.")]
+Device = Annotated[str, _run_option(DEVICE_HELP)]
 Threads = Annotated[
     int, _run_option("CPU threads of each network's run; 0: as many as cores.", min=0)
 ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from flowtrack.cli.console import command, note, print_json, progress_bar
+from flowtrack.cli.devices import DEVICE_HELP
 from flowtrack.errors import OptionError
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ _Bundle = Annotated[
     ),
 ]
 _Out = Annotated[Path | None, _run_option("Folder that gets the results, and rendered clips.")]
-_Device = Annotated[str | None, _run_option("auto, cpu, cuda or tensorrt.", show_default="auto")]
+_Device = Annotated[str | None, _run_option(DEVICE_HELP, show_default="auto")]
 _Threads = Annotated[
     int | None,
     _run_option("CPU threads of each network's run; 0: as many as cores.", min=0, show_default="0"),

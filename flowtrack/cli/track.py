@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from flowtrack.cli.console import FAILED, command, err, fail, note, print_json, progress_bar
+from flowtrack.cli.devices import DEVICE_HELP
 from flowtrack.errors import FlowtrackError, OptionError
 from flowtrack.tracker.options import FlowLinks, OksArea, Similarity, TrackerOptions, preset
 
@@ -45,7 +46,7 @@ _Out = Annotated[Path, typer.Option(help="Folder for the results.")]
 _Formats = Annotated[
     str, typer.Option(help="Results to write: any of posetrack,posetrack18,jsonl,mp4.")
 ]
-_Device = Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")]
+_Device = Annotated[str, typer.Option(help=DEVICE_HELP)]
 _Threads = Annotated[
     int, typer.Option(min=0, help="CPU threads of each network's run; 0: as many as cores.")
 ]

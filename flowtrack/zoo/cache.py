@@ -22,23 +22,6 @@ _BLOCK = 1 << 20
 _HELD = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
 
-def default_cache() -> Path:
-    """`$XDG_CACHE_HOME/flowtrack`, which is `~/.cache/flowtrack` unless told.
-
-    Raises:
-        OutputError: there is no home folder.
-    """
-    told = os.environ.get("XDG_CACHE_HOME", "")
-    try:
-        # The XDG base directory specification: relative paths are ignored.
-        base = Path(told) if Path(told).is_absolute() else Path.home() / ".cache"
-    except RuntimeError as error:
-        raise OutputError(
-            f"no folder for downloads: {error}; set XDG_CACHE_HOME or name one"
-        ) from error
-    return base / "flowtrack"
-
-
 def network_path(cache: Path, name: str, file: str) -> Path:
     """Where the published file of a network lies in a cache folder.
 

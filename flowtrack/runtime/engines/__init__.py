@@ -4,35 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flowtrack.errors import OptionError
-from flowtrack.runtime.engines.base import Engine, TensorSpec
-from flowtrack.runtime.engines.driver import cuda_driver_version
-from flowtrack.runtime.engines.onnxruntime import PROVIDERS, import_onnxruntime, open_onnxruntime
+from flowtrack.errors import EngineError
+from flowtrack.runtime.engines.base import DeviceArray, Engine, TensorSpec
+from flowtrack.runtime.engines.devices import DEVICES, choose_device, split_device
+from flowtrack.runtime.engines.onnxruntime import open_onnxruntime
+from flowtrack.runtime.engines.openvino import open_openvino
 
-__all__ = ["DEVICES", "Engine", "TensorSpec", "choose_device", "open_engine"]
-
-DEVICES = ("auto", *PROVIDERS)
-"""What can be asked for as a device."""
-
-
-def choose_device(device: str) -> tuple[str, str]:
-    """The device to run on, and why.
-
-    `auto` takes CUDA where this ONNX Runtime offers it and a driver answers, otherwise the CPU.
-
-    Raises:
-        OptionError: no such device.
-    """
-    if device not in DEVICES:
-        raise OptionError(f"unknown device {device!r}; known are {', '.join(DEVICES)}")
-    if device != "auto":
-        return device, "asked for"
-    if PROVIDERS["cuda"] not in import_onnxruntime().get_available_providers():
-        return "cpu", "ONNX Runtime offers no GPU provider"
-    driver = cuda_driver_version()
-    if driver is None:
-        return "cpu", "ONNX Runtime offers CUDA, but no CUDA driver with a device answers"
-    return "cuda", f"CUDA {driver}"
+__all__ = [
+    "DEVICES",
+    "DeviceArray",
+    "Engine",
+    "TensorSpec",
+    "choose_device",
+    "open_engine",
+    "split_device",
+]
 
 
 def open_engine(model: Path | bytes, device: str = "auto", threads: int = 0) -> Engine:
@@ -40,12 +26,25 @@ def open_engine(model: Path | bytes, device: str = "auto", threads: int = 0) -> 
 
     Args:
         model: path or bytes of the graph.
-        device: one of `DEVICES`.
+        device: one of `DEVICES`, those of GPUs with an index if wanted (`cuda:1`).
         threads: CPU threads of one run; 0 lets the backend choose.
 
     Raises:
         OptionError: no such device.
+        DependencyError: what runs the device is missing or damaged.
         EngineError: the graph cannot be loaded there.
     """
     chosen, _ = choose_device(device)
-    return open_onnxruntime(model, chosen, threads)
+    name, gpu = split_device(chosen)
+    if name == "cpu":
+        return open_onnxruntime(model, "cpu", threads)
+    if name == "openvino":
+        return open_openvino(model, "f32", threads)
+    if name == "openvino-bf16":
+        return open_openvino(model, "bf16", threads)
+    if name == "tensorrt":
+        raise EngineError(
+            "device tensorrt runs the plans of a bundle, not an ONNX graph; make them with "
+            "`flowtrack compile BUNDLE`, or take ort-tensorrt"
+        )
+    return open_onnxruntime(model, name, threads, gpu=gpu)
