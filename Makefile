@@ -28,7 +28,8 @@ bench: $(VENV)/.dev             ## measure; results as JSON, compared run by run
 	$(BIN)/python -m benchmarks all
 
 gpu:                            ## what needs a GPU; skips what the machine lacks and says so
-	PYTHONPATH=. $(GPU_PYTHON) -m pytest tests/gpu -rs --no-header -p no:cacheprovider
+	PYTHONPATH=. $(GPU_PYTHON) -m pytest tests/gpu --confcutdir tests/gpu -rs --no-header -p no:cacheprovider
+	PYTHONPATH=. $(GPU_PYTHON) -m benchmarks.gpu --minutes 6 --out benchmarks/results/gpu.json || test $$? -eq 3
 
 networks: $(VENV)/.dev          ## train the default networks anew from DATA and replace them
 	$(BIN)/python -m examples.default_networks.build $(DATA) --work $(WORK) --out flowtrack/default
@@ -46,4 +47,6 @@ $(VENV)/.track: pyproject.toml
 $(VENV)/.dev: $(VENV)/.track
 	$(BIN)/python -m pip install -qq $(TORCH)
 	$(BIN)/python -m pip install -qq -e '.[cpu,export,dev]'
+	$(BIN)/python -m pip install -qq --no-deps --upgrade --target $(VENV)/tensorrt-10 tensorrt-cu12-bindings==10.16.1.11
+	$(BIN)/python -m pip install -qq --no-deps --upgrade --target $(VENV)/tensorrt-11 tensorrt-cu12-bindings==11.4.0.106
 	touch $@

@@ -12,7 +12,7 @@ from benchmarks.summary import Summary, summarise
 
 SCHEMA_VERSION = 1
 
-Unit = Literal["ms", "frames/s", "samples/s", "MB", "share", "times"]
+Unit = Literal["ms", "frames/s", "samples/s", "MB", "px", "share", "times"]
 
 HIGHER_IS_BETTER = frozenset({"frames/s", "samples/s", "times"})
 """Units in which more is better; in the others less is."""

@@ -128,8 +128,11 @@ for module in pkgutil.walk_packages(flowtrack.runtime.__path__, "flowtrack.runti
 @pytest.mark.parametrize(
     ("code", "absent"),
     [
-        ("import flowtrack.runtime", {"torch", "onnx"}),
-        (EVERY_RUNTIME_MODULE, {"torch", "onnx", "onnxscript", "torchvision"}),
+        ("import flowtrack.runtime", {"torch", "onnx", "tensorrt", "pycuda", "cuda", "openvino"}),
+        (
+            EVERY_RUNTIME_MODULE,
+            {"torch", "onnx", "onnxscript", "torchvision", "tensorrt", "pycuda", "cuda", "openvino"},
+        ),
         (
             "import flowtrack.cli",
             {"numpy", "cv2", "numba", "onnxruntime", "torch", "onnx", "av", "tensorrt"},

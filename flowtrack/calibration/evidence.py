@@ -34,10 +34,7 @@ def write_choice(bundle: Bundle, choice: Choice, data_set: str, place: Path) -> 
         tracker=bundle.manifest.tracker | choice.searched(choice.options),
         thresholds=evidence_of(choice, data_set),
     )
-    files: dict[str, bytes | Path] = {
-        file.path: bundle.read(part) for part, file in manifest.files().items()
-    }
-    return write_bundle(place, manifest, files)
+    return write_bundle(place, manifest, bundle.contents())
 
 
 def evidence_of(choice: Choice, data_set: str) -> ThresholdEvidence:

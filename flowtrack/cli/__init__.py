@@ -9,6 +9,7 @@ import typer
 from flowtrack import __version__
 from flowtrack.cli.bundle import bundle
 from flowtrack.cli.calibrate import app as calibrate
+from flowtrack.cli.compile import compile_plans
 from flowtrack.cli.demo import demo
 from flowtrack.cli.doctor import doctor
 from flowtrack.cli.eval import app as eval_
@@ -53,6 +54,7 @@ for function in (demo, track, fetch, bundle, verify, inspect, doctor):
     app.command()(function)
 
 
+app.command("compile")(compile_plans)
 app.add_typer(export, name="export")
 app.add_typer(train, name="train")
 app.add_typer(eval_, name="eval")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from flowtrack.cli.console import busy, command, note, print_json
+from flowtrack.cli.frame_in import frame_in
 from flowtrack.errors import ExportError, OptionError
 
 if TYPE_CHECKING:
@@ -187,6 +188,9 @@ def flow(
         )
         exported = _stored(exported, weights, compared)
     _finish(exported, "flow", source, as_json)
+
+
+app.command()(frame_in)
 
 
 def _source(

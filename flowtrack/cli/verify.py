@@ -24,6 +24,7 @@ def verify(
     from flowtrack.runtime.bundle import open_bundle
 
     bundle = open_bundle(path)
+    bundle.verify()
     files = bundle.manifest.files()
     contents: dict[str, bytes | Path] = {files[part].path: bundle.read(part) for part in files}
     timing = trial_run(bundle.manifest, contents)

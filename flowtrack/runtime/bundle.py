@@ -14,6 +14,15 @@ from pathlib import Path
 
 from flowtrack.errors import BundleError, OutputError
 from flowtrack.runtime.manifest import Manifest, safe_member
+from flowtrack.runtime.plans import (
+    ENGINES,
+    REBUILD,
+    Plan,
+    PlanRecord,
+    check_plan,
+    plan_member,
+    record_member,
+)
 
 MANIFEST = "manifest.json"
 _MAX_MANIFEST_BYTES = 1 << 20
@@ -58,13 +67,65 @@ class Bundle:
         return data
 
     def verify(self) -> None:
-        """Read every network file once and hold it against its hash.
+        """Read every network file and plan once and hold it against its hash.
 
         Raises:
             BundleError: a file is missing or differs.
         """
         for part in self.manifest.files():
             self.read(part)
+        for part in self.plans():
+            self.read_plan(part)
+
+    def plans(self) -> dict[str, PlanRecord]:
+        """What lies beside the TensorRT plans, by part; empty where nothing was compiled.
+
+        Raises:
+            BundleError: a file beside a plan is damaged.
+        """
+        members = _members_below(self.path, ENGINES)
+        return {
+            part: self._record(part)
+            for part in self.manifest.files()
+            if {plan_member(part), record_member(part)} & members
+        }
+
+    def read_plan(self, part: str) -> Plan:
+        """The verified bytes of a TensorRT plan, and what lies beside it.
+
+        Args:
+            part: `detector`, `pose` or `flow`.
+
+        Raises:
+            BundleError: it is missing or damaged, or was built from another graph.
+        """
+        record = self._record(part)
+        member = plan_member(part)
+        data = _read_member(self.path, member)
+        expected = self.manifest.files()[part].sha256
+        check_plan(f"{self.path}: {member}", data, record, expected)
+        return Plan(data, record)
+
+    def _record(self, part: str) -> PlanRecord:
+        member = record_member(part)
+        for needed in (plan_member(part), member):
+            if needed not in _members_below(self.path, ENGINES):
+                raise BundleError(f"{self.path}: {needed} is missing; {REBUILD}")
+        data = _read_member(self.path, member, limit=_MAX_MANIFEST_BYTES)
+        return PlanRecord.from_json(data, f"{self.path}: {member}")
+
+    def contents(self) -> dict[str, bytes | Path]:
+        """Everything but the manifest, for `write_bundle`: networks, and what `engines/` holds.
+
+        Raises:
+            BundleError: a network's file is missing or damaged.
+        """
+        files: dict[str, bytes | Path] = {
+            file.path: self.read(part) for part, file in self.manifest.files().items()
+        }
+        for member in _members_below(self.path, ENGINES):
+            files[member] = _read_member(self.path, member)
+        return files
 
 
 def open_bundle(path: str | Path) -> Bundle:
@@ -93,16 +154,18 @@ def write_bundle(path: str | Path, manifest: Manifest, files: Mapping[str, bytes
     Args:
         path: directory to make, or a zip file if it ends in `.zip`.
         manifest: its hashes must be those of `files`.
-        files: contents (or where to copy them from) by path inside the bundle.
+        files: contents (or where to copy them from) by path inside the bundle: the networks, and
+            whatever goes below `engines/`.
 
     Raises:
-        BundleError: the manifest and the files do not agree.
+        BundleError: the manifest and the files do not agree, or a plan is of another graph.
         OutputError: `path` is taken by something that is no bundle, or cannot be written.
     """
     place = Path(path)
     wanted = {file.path for file in manifest.files().values()}
-    if wanted != set(files):
-        raise BundleError(f"the manifest names {sorted(wanted)}, the files are {sorted(files)}")
+    networks = {name for name in files if name in wanted or not name.startswith(f"{ENGINES}/")}
+    if wanted != networks:
+        raise BundleError(f"the manifest names {sorted(wanted)}, the files are {sorted(networks)}")
     if place.exists() and not is_bundle(place):
         raise OutputError(f"{place} exists and is no bundle; name another path or remove it")
     try:
@@ -188,6 +251,19 @@ def _read_member(place: Path, name: str, limit: int | None = None) -> bytes:
         raise BundleError(f"{place}: {name} is missing; make the bundle again") from None
     except _ZIP_ERRORS as error:
         raise BundleError(f"{place}: {name} cannot be read: {error}") from error
+
+
+def _members_below(place: Path, folder: str) -> set[str]:
+    """Paths of the files below a folder of a bundle."""
+    if place.is_dir():
+        below = (place / folder).rglob("*")
+        return {file.relative_to(place).as_posix() for file in below if file.is_file()}
+    try:
+        with zipfile.ZipFile(place) as archive:
+            names = archive.namelist()
+    except _ZIP_ERRORS as error:
+        raise BundleError(f"{place} cannot be read: {error}") from error
+    return {name for name in names if name.startswith(f"{folder}/") and not name.endswith("/")}
 
 
 def _check_size(place: Path, name: str, size: int, limit: int | None) -> None:

@@ -13,9 +13,10 @@ import numpy.typing as npt
 from flowtrack.errors import BundleError
 from flowtrack.runtime.clock import StageClock
 from flowtrack.runtime.engines import Engine
+from flowtrack.runtime.engines.base import DeviceArray
 from flowtrack.runtime.manifest import DetectorSpec
-from flowtrack.runtime.network import check_engine, plain_batch, read_output
-from flowtrack.runtime.preprocess import fit, pack
+from flowtrack.runtime.network import check_engine, placed, plain_batch, read_output
+from flowtrack.runtime.preprocess import fit, pack, placement
 from flowtrack.structs import Boxes, FloatArray, Frame
 from flowtrack.tracker.boxes import nms
 
@@ -48,22 +49,37 @@ class Detector:
         """Boxes of the people in a frame, source pixels, best first."""
         clock = clock or StageClock()
         spec = self.spec.file.input
+        size = spec.height or frame.height, spec.width or frame.width
         with clock.stage("detector.prepare"):
-            height, width = spec.height or frame.height, spec.width or frame.width
-            picture, placed = fit(frame.image, height, width, self.spec.letterbox)
-            # A network fixed to more than one picture gets the same one in every place.
-            batch = np.repeat(pack(picture[None], spec), spec.batch or 1, axis=0)
-            batch = plain_batch(batch, self.engine.inputs[0])
+            fed: Array | DeviceArray
+            if spec.form == "frame":
+                fed, lies = placed(frame, self.engine), self._lies(frame, size)
+            else:
+                fed, lies = self._picture(frame, size)
         with clock.stage("detector.engine"):
-            outputs = self.engine.infer({self.engine.inputs[0].name: batch})
+            outputs = self.engine.infer({self.engine.inputs[0].name: fed})
         with clock.stage("detector.decode"):
             ordered = [outputs[output.name] for output in self.engine.outputs]
-            xyxy, score = self._decode(ordered, self.spec, (height, width))
+            xyxy, score = self._decode(ordered, self.spec, size)
             good = (score >= self.spec.score_floor) & np.isfinite(xyxy).all(axis=1)
             xyxy, score = xyxy[good], score[good]
             order = np.argsort(-score, kind="stable")[: self.spec.max_boxes]
-            scale, offset = placed[[0, 1, 0, 1]], placed[[2, 3, 2, 3]]
+            scale, offset = lies[[0, 1, 0, 1]], lies[[2, 3, 2, 3]]
             return Boxes.detected((xyxy[order] - offset) / scale, score[order])
+
+    def _picture(self, frame: Frame, size: tuple[int, int]) -> tuple[Array, FloatArray]:
+        """The frame fitted into the network's input, and where it lies there."""
+        spec = self.spec.file.input
+        picture, lies = fit(frame.image, *size, self.spec.letterbox)
+        # A network fixed to more than one picture gets the same one in every place.
+        batch = np.repeat(pack(picture[None], spec), spec.batch or 1, axis=0)
+        return plain_batch(batch, self.engine.inputs[0]), lies
+
+    def _lies(self, frame: Frame, size: tuple[int, int]) -> FloatArray:
+        """Where the frame lies in the coordinates of what a network of frame-in form gives."""
+        if self.spec.decode == "boxes":  # the graph gives frame pixels
+            return np.array([1.0, 1.0, 0.0, 0.0], np.float32)
+        return placement((frame.height, frame.width), *size, self.spec.letterbox)
 
 
 def decode_boxes(outputs: list[Array], spec: DetectorSpec, size: tuple[int, int]) -> Candidates:

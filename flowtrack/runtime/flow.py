@@ -12,8 +12,9 @@ import numpy.typing as npt
 from flowtrack.errors import BundleError
 from flowtrack.runtime.clock import StageClock
 from flowtrack.runtime.engines import Engine
+from flowtrack.runtime.engines.base import DeviceArray
 from flowtrack.runtime.manifest import FlowSpec, InputSpec
-from flowtrack.runtime.network import check_engine
+from flowtrack.runtime.network import check_engine, placed
 from flowtrack.runtime.preprocess import fit, pack
 from flowtrack.structs import FlowField, Frame
 
@@ -32,7 +33,7 @@ class FlowImage:
 
     index: int
     size: tuple[int, int]
-    data: Array
+    data: Array | DeviceArray
 
 
 class FlowEstimator(Protocol):
@@ -66,26 +67,22 @@ class NetworkFlow:
         self._input: InputSpec = spec.file.input
 
     def prepare(self, frame: Frame, clock: StageClock | None = None) -> FlowImage:
-        """The frame resized to the network's input and packed."""
+        """The frame resized to the network's input and packed; as it is for frame-in form."""
         with (clock or StageClock()).stage("flow.prepare"):
-            height, width = self._input_size(frame)
-            picture, _ = fit(frame.image, height, width, None)
-            return FlowImage(frame.index, (frame.height, frame.width), self._pack(picture))
+            data: Array | DeviceArray
+            if self._input.form == "frame":
+                data = placed(frame, self.engine)
+                if data is frame.image:  # which its owner may overwrite before the next frame
+                    data = frame.image.copy()
+            else:
+                picture, _ = fit(frame.image, *input_size(frame.image.shape[:2], self.spec), None)
+                data = self._pack(picture)
+            return FlowImage(frame.index, (frame.height, frame.width), data)
 
     def _pack(self, picture: npt.NDArray[np.uint8]) -> Array:
         batch = pack(picture[None], self._input)
         # A network fixed to more than one pair gets the same picture in every place.
         return np.repeat(batch, self._input.batch, axis=0) if self._input.batch else batch
-
-    def _input_size(self, frame: Frame) -> tuple[int, int]:
-        ratio = min(1.0, (self.spec.max_side or np.inf) / max(frame.height, frame.width))
-
-        def rounded(side: int) -> int:
-            steps = round(side * ratio / self.spec.multiple)
-            return max(1, steps) * self.spec.multiple
-
-        height = self._input.height or rounded(frame.height)
-        return height, self._input.width or rounded(frame.width)
 
     def between(
         self, first: FlowImage, second: FlowImage, clock: StageClock | None = None
@@ -106,8 +103,8 @@ class NetworkFlow:
     def _field(self, uv: Array, first: FlowImage, second: FlowImage) -> FlowField:
         height, width = first.size
         grid_h, grid_w = uv.shape[1:]
-        axis = 2 if self._input.layout == "nchw" else 1
-        in_h, in_w = first.data.shape[axis : axis + 2]
+        axis = -2 if self._input.layout == "nchw" else -3
+        in_h, in_w = first.data.shape[axis:][:2]
         unit_h, unit_w = (in_h, in_w) if self.spec.unit == "input" else (grid_h, grid_w)
         gain = np.array([width / unit_w, height / unit_h], np.float32)[:, None, None]
         return FlowField(
@@ -116,6 +113,31 @@ class NetworkFlow:
             first.index,
             second.index,
         )
+
+
+def input_size(source: tuple[int, ...], spec: FlowSpec) -> tuple[int, int]:
+    """(height, width) of the pictures that a flow network gets of a frame of size `source`."""
+    assert spec.file is not None  # the manifest refuses decode `flow` without a file
+    fed, longer = spec.file.input, max(source)
+    return (
+        fed.height or reduced_side(source[0], longer, spec),
+        fed.width or reduced_side(source[1], longer, spec),
+    )
+
+
+def reduced_side(side: int, longer: int, spec: FlowSpec) -> int:
+    """A side of the pictures for flow, where the network leaves their size free.
+
+    The longer side of the frame shrinks to `max_side` and the other with it, each to the nearest
+    positive multiple (of two as near, to the even one). Whole numbers throughout: the frame-in
+    graphs compute the same (export/sampling.py).
+    """
+    target = min(longer, spec.max_side or longer)
+    half = longer * spec.multiple
+    steps, rest = divmod(2 * side * target + half, 2 * half)
+    if rest == 0:
+        steps -= steps % 2
+    return max(1, steps) * spec.multiple
 
 
 def _reduced(grey: Array, size: tuple[int, int]) -> Array:

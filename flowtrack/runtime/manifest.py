@@ -10,6 +10,7 @@ import json
 import re
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Any, Literal
 
 from flowtrack.errors import BundleError, OptionError
@@ -30,6 +31,15 @@ DetectorDecode = Literal["boxes", "yolox", "rcnn"]
 PoseDecode = Literal["keypoints", "heatmap", "simcc"]
 FlowDecode = Literal["flow", "dis"]
 
+_INPUTS = MappingProxyType({
+    ("detector", "pictures"): 1, ("pose", "pictures"): 1, ("flow", "pictures"): 2,
+    ("detector", "frame"): 1, ("pose", "frame"): 2, ("flow", "frame"): 2,
+})  # fmt: skip
+"""How many inputs the network of a part has, by form."""
+
+_AS_FRAMES_ARE = MappingProxyType({"dtype": "uint8", "layout": "nhwc", "color": "bgr"})
+"""What an input of the form `frame` takes: every network reads the same frame."""
+
 _SEGMENT = r"(?!\.{1,2}(/|$))[^/\\\u0000-\u001f]+"
 _MEMBER = rf"^(?![A-Za-z]:){_SEGMENT}(/{_SEGMENT})*$"
 """A relative POSIX path that stays where it is: no `..`, no drive, no backslash."""
@@ -42,13 +52,17 @@ class InputSpec:
     A pixel p (0..255) of a channel enters as (p * scale - mean) / std.
 
     Attributes:
-        names: the graph's image inputs; two (previous, current) for optical flow.
+        names: the graph's image inputs; two (previous, current) for optical flow. In the form
+            `frame`, the pose network's are the frame and the crop matrices.
         dtype: element type that the graph takes.
         layout: NHWC or NCHW.
         color: channel order that the graph expects.
         scale, mean, std: normalisation outside the graph; the defaults leave pixels as they are.
         batch: the batch size that the graph is fixed to; None where it is free.
-        height, width: the input size in pixels; None where it is free.
+        height, width: the input size in pixels; None where it is free. In the form `frame`, of
+            the pictures that the graph makes of a frame.
+        form: `pictures`: crops, letterboxed or resized pictures; `frame`: whole frames as they
+            are, uint8 (H, W, 3) BGR, which the graph crops and resizes itself.
     """
 
     names: tuple[str, ...]
@@ -63,6 +77,7 @@ class InputSpec:
     batch: int | None = field(default=None, metadata=limits(minimum=1))
     height: int | None = field(default=None, metadata=limits(minimum=1))
     width: int | None = field(default=None, metadata=limits(minimum=1))
+    form: Literal["pictures", "frame"] = "pictures"
 
 
 @dataclass(frozen=True)
@@ -113,8 +128,9 @@ class DetectorSpec:
 
     Attributes:
         file: the graph and how it is fed.
-        decode: `boxes`: sorted boxes (N, M, 4) in input pixels and scores (N, M); `yolox`: raw
-            YOLOX predictions (N, A, 5 + classes); `rcnn`: boxes, labels, scores of one picture.
+        decode: `boxes`: sorted boxes (N, M, 4) in input pixels (frame pixels in the form `frame`)
+            and scores (N, M); `yolox`: raw YOLOX predictions (N, A, 5 + classes); `rcnn`: boxes,
+            labels, scores of one picture.
         letterbox: how a frame is fitted in; None stretches it.
         person_class: class index (`yolox`) or label (`rcnn`) of people; None takes the
             usual one of COCO-trained networks, 0 or 1.
@@ -165,7 +181,8 @@ class FlowSpec:
         decode: `flow`: a network whose output is (dx, dy); `dis`: OpenCV's DIS, no network.
         file: the graph and how it is fed; None for `dis`.
         layout: of the output of `flow`: (N, 2, h, w) or (N, h, w, 2).
-        unit: of the output of `flow`: pixels of the input, or of the output's own grid.
+        unit: of the output of `flow`: pixels of the input (of the frame in the form `frame`), or
+            of the output's own grid.
         max_side: a frame's longer side is reduced to this before the flow is computed, where the
             size is free; None keeps the frame's size.
         multiple: a free input size is rounded to a multiple of this.
@@ -218,7 +235,8 @@ class Manifest:
         except OptionError as error:
             raise BundleError(f"manifest.tracker: {error}") from error
         for name, file in self.files().items():
-            _check_file(f"manifest.{name}.file", file, inputs=2 if name == "flow" else 1)
+            _check_file(f"manifest.{name}.file", file, _INPUTS[name, file.input.form])
+            _check_form(f"manifest.{name}.file.input", name, file.input)
         self._check_heads()
 
     def _check_heads(self) -> None:
@@ -284,9 +302,7 @@ def manifest_schema() -> dict[str, Any]:
     schema = json_schema(Manifest, "flowtrack bundle manifest")
     schema["properties"]["tracker"] = describe(TrackerOptions)
     schema["allOf"] = [
-        _inside("detector", "file", rule=_fed(1)),
-        _inside("pose", "file", rule=_fed(1)),
-        _inside("flow", "file", rule=_fed(2)),
+        *(_inside(part, "file", rule=_fed(part)) for part in ("detector", "pose", "flow")),
         _inside("pose", "file", "input", rule={
             "properties": {"height": {"type": "integer"}, "width": {"type": "integer"}},
             "required": ["height", "width"],
@@ -300,18 +316,32 @@ def manifest_schema() -> dict[str, Any]:
     return schema
 
 
-def _fed(pictures: int) -> dict[str, Any]:
-    """Rules of a network file that takes so many pictures."""
-    count = {"minItems": pictures, "maxItems": pictures}
+def _fed(part: str) -> dict[str, Any]:
+    """Rules of how the network of a part is fed."""
     plain = {name: {"const": value} for name, value in _as_it_is().items()}
+    whole: dict[str, Any] = {
+        "properties": {name: {"const": value} for name, value in _AS_FRAMES_ARE.items()},
+        "required": ["color"],  # the default is rgb
+    }
+    if part != "pose":
+        whole["properties"]["batch"] = {"type": "null"}
+    if part != "flow":
+        whole["properties"] |= {side: {"type": "integer"} for side in ("height", "width")}
+        whole["required"] += ["height", "width"]
+    framed = _if("form", "frame", {"allOf": [whole, _named(_INPUTS[part, "frame"])]})
     rule = {
-        "properties": {"names": count},
+        **framed,
+        "else": _named(_INPUTS[part, "pictures"]),
         "anyOf": [
             {"properties": {"dtype": {"enum": ["float32", "float16"]}}, "required": ["dtype"]},
             {"properties": plain},
         ],
     }
     return _inside("input", rule=rule)
+
+
+def _named(count: int) -> dict[str, Any]:
+    return {"properties": {"names": {"minItems": count, "maxItems": count}}}
 
 
 def _inside(*path: str, rule: dict[str, Any]) -> dict[str, Any]:
@@ -364,3 +394,23 @@ def _check_file(where: str, file: NetworkFile, inputs: int) -> None:
                 f"{where}.input.{name} is {value}, and dtype uint8 feeds pixels as they are; "
                 f"leave {name} out"
             )
+
+
+def _check_form(where: str, part: str, spec: InputSpec) -> None:
+    """Refuse an input of the form `frame` that takes something else than frames as they are."""
+    if spec.form == "pictures":
+        return
+    for name, wanted in _AS_FRAMES_ARE.items():
+        if getattr(spec, name) != wanted:
+            raise BundleError(
+                f"{where}.{name} is {getattr(spec, name)!r}, and the form 'frame' takes frames as "
+                f"they are: {wanted!r}"
+            )
+    if part != "pose" and spec.batch is not None:
+        raise BundleError(f"{where}.batch is {spec.batch}, and the form 'frame' takes one frame; "
+                          "leave batch out")  # fmt: skip
+    if part != "flow" and None in (spec.height, spec.width):
+        raise BundleError(
+            f"{where} has no height and width; the form 'frame' needs the size of the pictures "
+            "that the graph makes"
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,8 +11,11 @@ import numpy.typing as npt
 
 from flowtrack.errors import BundleError, InputError
 from flowtrack.runtime.engines import Engine, TensorSpec
+from flowtrack.runtime.engines.base import DeviceArray
 from flowtrack.runtime.manifest import InputSpec
-from flowtrack.structs import FloatArray, checked
+from flowtrack.structs import FloatArray, Frame, checked
+
+Array = npt.NDArray[Any]
 
 
 def check_engine(part: str, engine: Engine, spec: InputSpec) -> None:
@@ -29,6 +34,9 @@ def check_engine(part: str, engine: Engine, spec: InputSpec) -> None:
         raise BundleError(
             f"{part} takes inputs {sorted(found)}, the manifest names {sorted(spec.names)}"
         )
+    if spec.form == "frame":
+        _check_frame_form(part, found, spec)
+        return
     for name in spec.names:
         tensor = found[name]
         if tensor.dtype != np.dtype(spec.dtype):
@@ -47,6 +55,40 @@ def check_engine(part: str, engine: Engine, spec: InputSpec) -> None:
                 f"{part} takes {name!r} of shape {tensor.shape}, the manifest says {want} "
                 f"({spec.layout}); correct height, width, batch or layout"
             )
+
+
+def _check_frame_form(part: str, found: Mapping[str, TensorSpec], spec: InputSpec) -> None:
+    want: dict[str, tuple[str, tuple[int | None, ...]]]
+    want = dict.fromkeys(spec.names, ("uint8", (None, None, 3)))
+    if part == "pose":
+        want[spec.names[1]] = ("float32", (spec.batch, 2, 3))
+    for name, (dtype, shape) in want.items():
+        tensor = found[name]
+        fits = len(tensor.shape) == len(shape) and all(
+            not isinstance(have, int) or have == size
+            for have, size in zip(tensor.shape, shape, strict=True)
+        )
+        if tensor.dtype != np.dtype(dtype) or not fits:
+            raise BundleError(
+                f"{part} takes {name!r} as {tensor.dtype} of shape {tensor.shape}, the form "
+                f"'frame' of the manifest says {dtype} {shape}; correct form, names or batch"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedFrame(Frame):
+    """A frame together with its copy where networks of frame-in form run.
+
+    Attributes:
+        copy: what such a network reads instead of the image, see `Engine.place`.
+    """
+
+    copy: Array | DeviceArray
+
+
+def placed(frame: Frame, engine: Engine) -> Array | DeviceArray:
+    """What a network of frame-in form reads of a frame; brought there now if it was not before."""
+    return frame.copy if isinstance(frame, PlacedFrame) else engine.place(frame.image)
 
 
 def declared_shape(spec: InputSpec) -> tuple[int | None, ...]:

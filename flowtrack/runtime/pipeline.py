@@ -16,9 +16,11 @@ from flowtrack.errors import EngineError, InputError, OptionError
 from flowtrack.runtime.bundle import Bundle, open_bundle
 from flowtrack.runtime.clock import StageClock
 from flowtrack.runtime.detector import Detector
-from flowtrack.runtime.engines import Engine, choose_device, open_engine
+from flowtrack.runtime.engines import Engine, choose_device, open_engine, split_device
+from flowtrack.runtime.engines.tensorrt import open_tensorrt
 from flowtrack.runtime.flow import DisFlow, FlowEstimator, FlowImage, NetworkFlow
-from flowtrack.runtime.manifest import FlowSpec, Manifest
+from flowtrack.runtime.manifest import FlowSpec, Manifest, NetworkFile
+from flowtrack.runtime.network import PlacedFrame
 from flowtrack.runtime.pose import PoseEstimator
 from flowtrack.runtime.prefetch import Prefetch
 from flowtrack.runtime.preprocess import pack
@@ -77,9 +79,13 @@ class Stream:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What a frame shows by itself and against earlier pictures: needs no tracking result."""
+    """What a frame shows by itself and against earlier pictures: needs no tracking result.
+
+    `view` is the frame as the networks read it.
+    """
 
     frame: Frame
+    view: Frame
     detections: Boxes
     flows: list[FlowField]
     clock: StageClock
@@ -119,6 +125,7 @@ class Pipeline:
         self.skeleton = pose.skeleton
         self.options = options
         self.device = device
+        self._reader = self._frame_reader()
         self._warm_up()
 
     def _warm_up(self) -> None:
@@ -126,6 +133,17 @@ class Pipeline:
         warmup(self.skeleton)
         for spec in (self.detector.spec.file, self.pose.spec.file):
             pack(np.zeros((1, 2, 2, 3), np.uint8), spec.input)
+
+    def _frame_reader(self) -> Engine | None:
+        """An engine that reads whole frames; what it places, the others of its device read too."""
+        heads: list[tuple[Engine, NetworkFile | None]] = [
+            (self.detector.engine, self.detector.spec.file),
+            (self.pose.engine, self.pose.spec.file),
+        ]
+        if isinstance(self.flow, NetworkFlow):
+            heads.append((self.flow.engine, self.flow.spec.file))
+        readers = (engine for engine, file in heads if file and file.input.form == "frame")
+        return next(readers, None)
 
     def stream(self) -> Stream:
         """The state of a new video."""
@@ -175,13 +193,22 @@ class Pipeline:
         """Detection (line 7) and flow, which do not depend on tracking results."""
         clock = StageClock()
         due = stream.next_frame(frame)
-        detections = self.detector(frame, clock) if due else Boxes.empty()  # line 7
+        view = self._placed(frame, clock)
+        detections = self.detector(view, clock) if due else Boxes.empty()  # line 7
         flows: list[FlowField] = []
         if self.flow is not None:
-            image = self.flow.prepare(frame, clock)
+            image = self.flow.prepare(view, clock)
             earlier = stream.exchange(image)
             flows = [self.flow.between(start, image, clock) for start in earlier]
-        return _Seen(frame, detections, flows, clock)
+        return _Seen(frame, view, detections, flows, clock)
+
+    def _placed(self, frame: Frame, clock: StageClock) -> Frame:
+        """The frame brought, once for all of them, to where networks of frame-in form run."""
+        if self._reader is None:
+            return frame
+        with clock.stage("upload"):
+            copy = self._reader.place(frame.image)
+            return PlacedFrame(frame.index, frame.time_s, frame.image, copy)
 
     def _track(self, streams: Sequence[Stream], seen: Sequence[_Seen]) -> list[TrackedFrame]:
         """Lines 8 to 13 for one frame of each stream."""
@@ -193,8 +220,8 @@ class Pipeline:
                 if item.flows:
                     stream.tracker.advance(item.flows)
                 proposals.append(stream.tracker.propose(item.detections))  # lines 8, 9
-        frames = [item.frame for item in seen]
-        estimated = self.pose.estimate(frames, proposals, seen[0].clock)  # line 10
+        views = [item.view for item in seen]
+        estimated = self.pose.estimate(views, proposals, seen[0].clock)  # line 10
         return [
             self._assign(stream, item, boxes, poses)
             for stream, item, boxes, poses in zip(streams, seen, proposals, estimated, strict=True)
@@ -234,19 +261,35 @@ def open_pipeline(
 
     Raises:
         BundleError: the bundle is damaged, or a network is not what its manifest says.
-        EngineError: a network cannot be loaded on the device.
-        OptionError: the options need something that the bundle lacks.
+        DependencyError: what runs the device is missing or damaged.
+        EngineError: a network cannot be loaded on the device, or its plan is not for this machine.
+        OptionError: the options need something that the bundle lacks, or no such device.
     """
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     manifest = opened.manifest
-    chosen, why = choose_device(device)
+    compiled = device == "auto" and opened.plans().keys() == manifest.files().keys()
+    chosen, why = choose_device(device, plans=compiled)
     engines = {}
     for part, file in manifest.files().items():
         try:
-            engines[part] = open_engine(opened.read(part), chosen, threads)
+            engines[part] = _open_part(opened, part, chosen, threads)
         except EngineError as error:
             raise EngineError(f"{opened.path}: {file.path}: {error}") from error
     return build_pipeline(manifest, engines, options, why)
+
+
+def _open_part(bundle: Bundle, part: str, device: str, threads: int) -> Engine:
+    """A network of a bundle: its TensorRT plan on device `tensorrt`, its graph on all others."""
+    name, gpu = split_device(device)
+    if name != "tensorrt":
+        return open_engine(bundle.read(part), device, threads)
+    if part not in bundle.plans():
+        raise EngineError(
+            f"the bundle has no TensorRT plan for it; make one with `flowtrack compile "
+            f"{bundle.path}`, or take device `cuda`"
+        )
+    plan = bundle.read_plan(part)
+    return open_tensorrt(plan.data, plan.record.fingerprint, gpu)
 
 
 def build_pipeline(

@@ -13,15 +13,25 @@ from flowtrack.errors import BundleError, OptionError
 from flowtrack.runtime.batching import run_batched
 from flowtrack.runtime.clock import StageClock
 from flowtrack.runtime.engines import Engine
+from flowtrack.runtime.engines.base import DeviceArray
 from flowtrack.runtime.manifest import PoseSpec
-from flowtrack.runtime.network import check_engine, read_output
-from flowtrack.runtime.preprocess import crop_matrices, crop_people, pack, to_source
+from flowtrack.runtime.network import check_engine, placed, read_output
+from flowtrack.runtime.preprocess import (
+    crop_matrices,
+    crop_people,
+    mirrored_matrices,
+    pack,
+    to_source,
+)
 from flowtrack.skeleton import Skeleton
 from flowtrack.structs import Boxes, FloatArray, Frame, Poses, checked
 
 Array = npt.NDArray[Any]
 Joints = tuple[FloatArray, FloatArray]
 Decode = Callable[[list[Array], PoseSpec, tuple[int, int]], Joints]
+
+Job = tuple[dict[str, Array | DeviceArray], Array]
+"""Inputs that a whole batch shares, by name, and the batch of the network's last input."""
 
 
 class PoseEstimator:
@@ -74,22 +84,12 @@ class PoseEstimator:
         with clock.stage("pose.prepare"):
             matrices = crop_matrices(everyone, *self.size, self.spec.box_padding)
             ends = np.cumsum([len(item) for item in boxes])
-            crops = np.concatenate(
-                [
-                    crop_people(frame.image, part, *self.size)
-                    for frame, part in zip(frames, np.split(matrices, ends[:-1]), strict=True)
-                ]
-            )
-            batch = pack(crops, self.spec.file.input)
+            jobs = self._jobs(frames, np.split(matrices, ends[:-1]))
         with clock.stage("pose.engine"):
-            outputs = self._run(batch)
+            outputs = self._run(jobs)
             if self.spec.flip_test:
-                mirrored = self._run(np.ascontiguousarray(self._mirror(batch)))
-                shape = ("N", len(self.skeleton), "h", "w")
-                straight, turned = (
-                    read_output("pose", "heatmap", maps[0], shape) for maps in (outputs, mirrored)
-                )
-                outputs = [flip_average(straight, turned, self.skeleton)]
+                turned = self._run([(shared, self._mirror(batch)) for shared, batch in jobs])
+                outputs = [self._averaged(outputs[0], turned[0])]
         with clock.stage("pose.decode"):
             xy, score = self._decode(outputs, self.spec, self.size)
             if score.shape[1] != len(self.skeleton):
@@ -106,15 +106,43 @@ class PoseEstimator:
                 )
             ]
 
-    def _run(self, batch: Array) -> list[Array]:
-        name = self.engine.inputs[0].name
-        outputs = run_batched(
-            lambda part: self.engine.infer({name: part}), batch, self.spec.file.input.batch
-        )
-        return [outputs[output.name] for output in self.engine.outputs]
+    def _jobs(self, frames: Sequence[Frame], matrices: Sequence[FloatArray]) -> list[Job]:
+        """What to run: everyone's crops at once, or frame by frame in the form `frame`."""
+        pairs = zip(frames, matrices, strict=True)
+        spec = self.spec.file.input
+        if spec.form == "frame":
+            name = spec.names[0]
+            return [({name: placed(frame, self.engine)}, own) for frame, own in pairs if len(own)]
+        crops = [crop_people(frame.image, own, *self.size) for frame, own in pairs]
+        return [({}, pack(np.concatenate(crops), spec))]
+
+    def _run(self, jobs: Sequence[Job]) -> list[Array]:
+        """Outputs of all jobs, joined, in the graph's order."""
+        spec = self.spec.file.input
+
+        def outputs(shared: dict[str, Array | DeviceArray], batch: Array) -> dict[str, Array]:
+            def run(part: Array) -> dict[str, Array]:
+                return self.engine.infer({**shared, spec.names[-1]: part})
+
+            return run_batched(run, batch, spec.batch)
+
+        parts = [outputs(*job) for job in jobs]
+        names = [output.name for output in self.engine.outputs]
+        return [np.concatenate([part[name] for part in parts]) for name in names]
 
     def _mirror(self, batch: Array) -> Array:
-        return batch[..., ::-1] if self.spec.file.input.layout == "nchw" else batch[:, :, ::-1]
+        """Crops mirrored, or the matrices of mirrored crops."""
+        spec = self.spec.file.input
+        if spec.form == "frame":
+            return mirrored_matrices(batch, self.size[1])
+        return np.ascontiguousarray(np.flip(batch, 3 if spec.layout == "nchw" else 2))
+
+    def _averaged(self, straight: Array, mirrored: Array) -> FloatArray:
+        shape = ("N", len(self.skeleton), "h", "w")
+        plain, turned = (
+            read_output("pose", "heatmap", maps, shape) for maps in (straight, mirrored)
+        )
+        return flip_average(plain, turned, self.skeleton)
 
 
 def flip_average(heatmaps: Array, mirrored: Array, skeleton: Skeleton) -> FloatArray:

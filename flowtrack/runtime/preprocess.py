@@ -38,21 +38,41 @@ def fit(
         (height, width, 3) uint8, and (4,) [scale x, scale y, offset x, offset y] with
         input pixel = source pixel * scale + offset.
     """
-    source_height, source_width = image.shape[:2]
+    placed = placement(image.shape[:2], height, width, letterbox)
     if letterbox is None:
-        resized = _resize(image, height, width)
-        return resized, np.array(
-            [width / source_width, height / source_height, 0.0, 0.0], np.float32
-        )
-    ratio = min(height / source_height, width / source_width)
-    inner_h = min(height, max(1, int(source_height * ratio)))
-    inner_w = min(width, max(1, int(source_width * ratio)))
-    top = (height - inner_h) // 2 if letterbox.anchor == "center" else 0
-    left = (width - inner_w) // 2 if letterbox.anchor == "center" else 0
+        return _resize(image, height, width), placed
+    inner_h, inner_w = letterboxed_size(image.shape[:2], height, width)
+    left, top = (int(offset) for offset in placed[2:])
     canvas = np.full((height, width, 3), letterbox.fill, np.uint8)
     canvas[top : top + inner_h, left : left + inner_w] = _resize(image, inner_h, inner_w)
-    scale = (inner_w / source_width, inner_h / source_height)
-    return canvas, np.array([*scale, left, top], np.float32)
+    return canvas, placed
+
+
+def placement(
+    source: tuple[int, ...], height: int, width: int, letterbox: Letterbox | None
+) -> FloatArray:
+    """Where `fit` puts a picture of (height, width) `source`.
+
+    Returns:
+        (4,) [scale x, scale y, offset x, offset y]: input pixel = source pixel * scale + offset.
+    """
+    source_h, source_w = source
+    if letterbox is None:
+        return np.array([width / source_w, height / source_h, 0.0, 0.0], np.float32)
+    inner_h, inner_w = letterboxed_size(source, height, width)
+    top, left = (height - inner_h) // 2, (width - inner_w) // 2
+    offset = (left, top) if letterbox.anchor == "center" else (0, 0)
+    return np.array([inner_w / source_w, inner_h / source_h, *offset], np.float32)
+
+
+def letterboxed_size(source: tuple[int, ...], height: int, width: int) -> tuple[int, int]:
+    """(height, width) of the largest picture of `source`'s shape inside `height` x `width`.
+
+    Whole numbers throughout: the frame-in graphs compute the same (export/sampling.py).
+    """
+    source_h, source_w = source
+    inner_h = min(height, max(1, source_h * width // source_w))
+    return inner_h, min(width, max(1, source_w * height // source_h))
 
 
 def _resize(image: ByteArray, height: int, width: int) -> ByteArray:
@@ -88,6 +108,18 @@ def crop_matrices(xyxy: npt.ArrayLike, height: int, width: int, padding: float) 
     matrices[:, 0, 2] = width / 2.0 - scale * centre[:, 0]
     matrices[:, 1, 2] = height / 2.0 - scale * centre[:, 1]
     return matrices
+
+
+def mirrored_matrices(matrices: FloatArray, width: int) -> FloatArray:
+    """Maps to the mirror images of crops that are `width` pixels wide.
+
+    Args:
+        matrices: (N, 2, 3) of `crop_matrices`.
+    """
+    turned = matrices.copy()
+    turned[:, 0] *= -1.0
+    turned[:, 0, 2] += width - 1
+    return turned
 
 
 def crop_people(image: ByteArray, matrices: FloatArray, height: int, width: int) -> ByteArray:

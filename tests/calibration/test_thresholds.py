@@ -164,9 +164,13 @@ def test_other_objectives(place, clips, objective):
 def test_the_bundle_holds_the_choice_and_its_evidence(place, done, tmp_path, name):
     choice, *_ = done
     own = make_bundle(tmp_path / "puppets.bundle", similarity="multi_flow", **BAD)
+    (own / "engines").mkdir()
+    (own / "engines" / "kept.txt").write_text("what was compiled stays, for the networks stay")
+    kept = open_bundle(own).contents()
     write_choice(open_bundle(own), choice, "three puppets", tmp_path / name)
     written = open_bundle(tmp_path / name)
     written.verify()
+    assert written.contents() == kept
     assert written.manifest.tracker_options == choice.options
     before = open_bundle(place / "puppets.bundle").manifest
     assert replace(written.manifest, tracker={}, thresholds=None) == replace(before, tracker={})

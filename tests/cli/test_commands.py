@@ -38,7 +38,7 @@ def place(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["track"], ["bundle"], ["verify"], ["inspect"], ["doctor"], ["export", "pose"],
+    [[], ["track"], ["bundle"], ["verify"], ["inspect"], ["doctor"], ["compile"], ["export", "frame-in"], ["export", "pose"],
      ["eval", "coco"], ["eval", "detector"], ["eval", "flow"], ["eval", "posetrack"],
      ["calibrate", "thresholds"],
      ["export", "flow"], ["export", "detector"], ["fetch"], ["demo"], ["train", "pose"],

@@ -2,37 +2,50 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 
-from examples.puppets.clip import ClipOptions, render
-from examples.puppets.demo import make_bundle
-from flowtrack.runtime import open_pipeline
-from flowtrack.runtime.engines.driver import cuda_driver_version
-from flowtrack.runtime.engines.onnxruntime import PROVIDERS, import_onnxruntime
-from flowtrack.structs import Frame
+from benchmarks.gpu.subjects import of_bundle
+from flowtrack.runtime.pipeline import open_pipeline
+from tests.gpu import checks
 
 pytestmark = pytest.mark.gpu
 
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory) -> Path:
-    if cuda_driver_version() is None:
-        pytest.skip("no CUDA driver with a device on this machine")
-    if PROVIDERS["cuda"] not in import_onnxruntime().get_available_providers():
-        pytest.skip("this ONNX Runtime has no CUDA provider: pip install 'flowtrack[gpu]'")
-    return make_bundle(tmp_path_factory.mktemp("puppets"), ClipOptions())
+FORMS = ("default", "frame-in", "fp16", "fp16 frame-in")
 
 
-def test_cuda_tracks_as_the_cpu_does(bundle):
-    clip = [image for image, _ in render(ClipOptions(frames=15))]
-    frames = [Frame(i, i / 25, image) for i, image in enumerate(clip)]
-    results = {}
-    for device in ("cpu", "cuda"):
-        pipeline = open_pipeline(bundle, device=device)
-        results[device] = [tracked for _, tracked in pipeline.run(frames)]
-    for cpu, cuda in zip(results["cpu"], results["cuda"], strict=True):
-        np.testing.assert_array_equal(cpu.tracks.id, cuda.tracks.id)
-        np.testing.assert_allclose(cpu.poses.xy, cuda.poses.xy, atol=0.05, equal_nan=True)
+PARTS = pytest.mark.parametrize("part", [0, 1, 2], ids=["detector", "pose", "flow"])
+BATCHES = (1, 4)  # the benchmark compares all that are usual, and those of larger networks
+
+
+@pytest.mark.parametrize("form", FORMS)
+@PARTS
+def test_networks_give_what_the_cpu_gives(cuda, bundles, form, part):
+    checks.gives_what_the_cpu_gives(of_bundle(bundles[form], form)[part], cuda, True, BATCHES)
+
+
+@pytest.mark.parametrize("form", ["default", "frame-in"])
+@PARTS
+def test_without_graphs_they_do_too(cuda, bundles, form, part):
+    checks.gives_what_the_cpu_gives(of_bundle(bundles[form], form)[part], cuda, False, BATCHES)
+
+
+@PARTS
+def test_frames_are_read_where_they_were_placed(cuda, bundles, part):
+    checks.reads_placed_frames(of_bundle(bundles["frame-in"], "frame-in")[part], cuda)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_cuda_tracks_as_the_cpu_does(cuda, bundles, clip_frames, form):
+    checks.tracks_as_the_cpu_does(bundles[form], cuda, clip_frames)
+
+
+def test_both_forms_track_alike(cuda, bundles, clip_frames):
+    checks.forms_track_alike(bundles["default"], bundles["frame-in"], cuda, clip_frames)
+
+
+@pytest.mark.parametrize("form", ["default", "frame-in"])
+def test_threads_and_pipelines_share_nothing(cuda, bundles, clip_frames, form):
+    one, two = (open_pipeline(bundles[form], device=cuda) for _ in range(2))
+    checks.shares_nothing_between_threads([one] * 4, clip_frames)
+    checks.shares_nothing_between_threads([one, two], clip_frames)
+    checks.overlaps_as_it_steps(one, clip_frames)

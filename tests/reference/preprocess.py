@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ def letterbox(
     Returns:
         top, left, height, width of the picture within the input.
     """
-    ratio = min(into[0] / size[0], into[1] / size[1])
+    ratio = min(Fraction(into[0], size[0]), Fraction(into[1], size[1]))
     inner = [min(whole, max(1, int(side * ratio))) for whole, side in zip(into, size, strict=True)]
     free = [whole - part for whole, part in zip(into, inner, strict=True)]
     if not centred:

@@ -127,7 +127,25 @@ def edited(path, value):
     return json.dumps(content)
 
 
+FRAMED = {"names": ["frame"], "color": "bgr", "height": 64, "width": 48, "form": "frame"}
+CROPPING = {**FRAMED, "names": ["frame", "affine"]}
+PAIR = {"names": ["previous", "current"], "color": "bgr", "form": "frame"}
+
 REFUSED = [
+    ("detector.file.input.form", "frames"),
+    ("detector.file.input", {**FRAMED, "names": ["frame", "affine"]}),
+    ("detector.file.input", {**FRAMED, "color": "rgb"}),
+    ("detector.file.input", {k: v for k, v in FRAMED.items() if k != "color"}),
+    ("detector.file.input", {**FRAMED, "layout": "nchw"}),
+    ("detector.file.input", {**FRAMED, "dtype": "float32"}),
+    ("detector.file.input", {**FRAMED, "scale": 0.5}),
+    ("detector.file.input", {**FRAMED, "batch": 1}),
+    ("detector.file.input", {**FRAMED, "height": None}),
+    ("detector.file.input", {k: v for k, v in FRAMED.items() if k != "width"}),
+    ("pose.file.input", FRAMED),
+    ("pose.file.input", {**CROPPING, "height": None}),
+    ("flow.file.input", FRAMED),
+    ("flow.file.input", {**PAIR, "batch": 1}),
     ("speed", 1),
     ("detector.speed", 1),
     ("detector.file.input.speed", 1),
@@ -256,6 +274,12 @@ def test_reader_and_schema_refuse_the_same(path, value):
         ("thresholds.tried", []),
         ("thresholds.before.mean_ap", None),
         ("detector.file.input", {"names": ["image"]}),
+        ("detector.file.input", FRAMED),
+        ("detector.file.input", {**FRAMED, "form": "pictures"}),
+        ("pose.file.input", CROPPING),
+        ("pose.file.input", {**CROPPING, "batch": 4}),
+        ("flow.file.input", PAIR),
+        ("flow.file.input", {**PAIR, "height": 64, "width": None}),
         ("detector.file.input", {"names": ["image"], "dtype": "uint8", "mean": [0, 0, 0]}),
         ("detector.file.path", "a/..b/c..onnx"),
         ("detector.file.path", "späte Netze/d 1.onnx"),
@@ -287,6 +311,8 @@ def test_the_reader_refuses_options_out_of_range(tracker):
         ("pose.decode", "simcc", "export the graph with the flip test inside"),
         ("detector.file.input.dtype", "uint8", "leave scale out"),
         ("detector.file.input.names", ["a", "b"], "has 2 names, expected 1"),
+        ("detector.file.input", {**FRAMED, "color": "rgb"}, "takes frames as they are: 'bgr'"),
+        ("detector.file.input", {**FRAMED, "batch": 1}, "takes one frame; leave batch out"),
         ("flow.file", None, "decode 'flow' and no file"),
         ("flow.decode", "dis", "decode 'dis' and a file"),
         ("pose.file.input.height", None, "needs a fixed input size"),
