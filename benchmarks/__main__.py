@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from rich.console import Console
 
-from benchmarks import evaluation, kernels, rendering, stages, start, training, video
+from benchmarks import engines, evaluation, kernels, rendering, stages, start, training, video
 from benchmarks.compare import compare
 from benchmarks.environment import describe_environment, load
 from benchmarks.measure import FULL, QUICK, Effort
@@ -22,7 +22,7 @@ Measure = Callable[[Effort], Iterator[Record]]
 BENCHMARKS: Mapping[str, Measure] = MappingProxyType(
     {
         module.NAME: module.measure
-        for module in (evaluation, kernels, rendering, stages, start, training, video)
+        for module in (engines, evaluation, kernels, rendering, stages, start, training, video)
     }
 )
 """Every benchmark by name."""

@@ -13,7 +13,7 @@ from flowtrack import __version__
 
 ROOT = Path(__file__).parents[1]
 
-_DISTRIBUTIONS = ("numpy", "numba", "opencv-python-headless", "av", "onnxruntime")
+_DISTRIBUTIONS = ("numpy", "numba", "opencv-python-headless", "av", "onnxruntime", "openvino")
 
 
 def describe_environment() -> dict[str, str | int | float]:

@@ -6,17 +6,16 @@ import importlib.metadata
 import importlib.util
 import platform
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from flowtrack.errors import FlowtrackError
 from flowtrack.jit import cache_folder
+from flowtrack.runtime.diagnosis_gpu import gpu_findings
 from flowtrack.runtime.engines import choose_device
-from flowtrack.runtime.engines.driver import cuda_driver_version
 from flowtrack.runtime.engines.onnxruntime import import_onnxruntime, installed_distributions
-
-State = Literal["ok", "missing", "broken"]
+from flowtrack.runtime.engines.openvino import import_openvino, openvino_installed
+from flowtrack.runtime.findings import Finding
 
 # Distributions that install the module `cv2`.
 _OPENCV = (
@@ -25,26 +24,35 @@ _OPENCV = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        subject: what was looked at.
-        state: `ok`; `missing`: a part that some features need; `broken`: tracking cannot work.
-        detail: what was found.
-        remedy: the command or step that mends it; empty if there is nothing to mend.
-    """
-
-    subject: str
-    state: State
-    detail: str
-    remedy: str = ""
+_X86 = ("x86_64", "amd64")
+_CPU_INFO = Path("/proc/cpuinfo")
+_INT8 = ("avx512_vnni", "avx_vnni", "amx_int8")
+_BFLOAT16 = ("avx512_bf16", "amx_bf16")
 
 
 def diagnose() -> list[Finding]:
-    """Look at everything that tracking and exporting need."""
-    return [*_python(), *_packages(), *_onnxruntime(), *_gpu(), *_encoder(), *_kernel_cache()]
+    """Look at everything that tracking and exporting need, whatever is broken."""
+    parts: dict[str, Callable[[], Iterator[Finding]]] = {
+        "python": _python,
+        "CPU": _cpu,
+        "packages": _packages,
+        "onnxruntime": _onnxruntime,
+        "device auto": _device,
+        "openvino": _openvino,
+        "GPU": gpu_findings,
+        "H.264 encoder": _encoder,
+        "kernel cache": _kernel_cache,
+    }
+    return [finding for subject, look in parts.items() for finding in _looked(subject, look)]
+
+
+def _looked(subject: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """Findings of one part; what it stumbles over is a finding too."""
+    try:
+        yield from look()
+    except Exception as error:  # noqa: BLE001 - the rest must still be looked at
+        detail = f"looking at it failed: {type(error).__name__}: {error}"
+        yield Finding(subject, "broken", detail, "reinstall what this names, or report it")
 
 
 def _version(distribution: str) -> str | None:
@@ -86,6 +94,42 @@ def _packages() -> Iterator[Finding]:
             yield Finding(name, "missing", detail, "pip install 'flowtrack[export]'")
 
 
+def _cpu() -> Iterator[Finding]:
+    """Instructions that make INT8 and bfloat16 fast; without, such networks gain little."""
+    if not _CPU_INFO.is_file() or platform.machine().lower() not in _X86:
+        return
+    fields: dict[str, str] = {}
+    for line in _CPU_INFO.read_text(errors="replace").splitlines():
+        key, _, value = line.partition(":")
+        fields.setdefault(key.strip(), value.strip())
+    flags = set(fields.get("flags", "").split())
+    detail = [fields.get("model name", "unknown")]
+    for kind, names in (("INT8", _INT8), ("bfloat16", _BFLOAT16)):
+        found = [name for name in names if name in flags]
+        detail.append(f"{kind} by {', '.join(found)}" if found else f"no instructions for {kind}")
+    yield Finding("CPU", "ok", "; ".join(detail))
+
+
+def _openvino() -> Iterator[Finding]:
+    if platform.machine().lower() not in _X86:
+        return
+    if not openvino_installed():
+        yield Finding(
+            "openvino",
+            "missing",
+            "not installed; it runs networks on this CPU faster, in bfloat16 and INT8 too",
+            "pip install 'flowtrack[openvino]'",
+        )
+        return
+    try:
+        version = import_openvino().get_version().partition("-")[0]
+    except FlowtrackError as error:
+        detail, _, remedy = str(error).rpartition(";")
+        yield Finding("openvino", "missing", detail, remedy.strip())
+        return
+    yield Finding("openvino", "ok", version)
+
+
 def _onnxruntime() -> Iterator[Finding]:
     try:
         ort = import_onnxruntime()
@@ -93,34 +137,25 @@ def _onnxruntime() -> Iterator[Finding]:
         detail, _, remedy = str(error).partition(";")
         yield Finding("onnxruntime", "broken", detail, remedy.strip())
         return
+    except (ImportError, OSError) as error:
+        names = " ".join(installed_distributions())
+        detail = f"{names} is installed and cannot be loaded: {error}"
+        yield Finding("onnxruntime", "broken", detail, f"pip install --force-reinstall {names}")
+        return
     names = ", ".join(installed_distributions())
     yield Finding(
         "onnxruntime",
         "ok",
         f"{names} {ort.__version__}: {', '.join(ort.get_available_providers())}",
     )
-    device, why = choose_device("auto")
+
+
+def _device() -> Iterator[Finding]:
+    try:
+        device, why = choose_device("auto")
+    except (FlowtrackError, ImportError, OSError):
+        return  # ONNX Runtime, which is a finding of its own
     yield Finding("device auto", "ok", f"{device} ({why})")
-
-
-def _gpu() -> Iterator[Finding]:
-    driver = cuda_driver_version()
-    if driver is None:
-        yield Finding(
-            "NVIDIA driver",
-            "missing",
-            "no CUDA driver answers; networks run on the CPU",
-            "install the NVIDIA driver, if this machine has an NVIDIA GPU",
-        )
-        return
-    yield Finding("NVIDIA driver", "ok", f"CUDA {driver}")
-    if "onnxruntime-gpu" not in installed_distributions():
-        yield Finding(
-            "onnxruntime-gpu",
-            "missing",
-            "a CUDA driver is there, but this ONNX Runtime cannot use it",
-            "pip uninstall -y onnxruntime && pip install 'flowtrack[gpu]'",
-        )
 
 
 def _encoder() -> Iterator[Finding]:

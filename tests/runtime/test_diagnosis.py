@@ -8,7 +8,6 @@ import pytest
 from flowtrack.errors import DependencyError
 from flowtrack.runtime import diagnosis
 from flowtrack.runtime.diagnosis import diagnose
-from flowtrack.runtime.engines import driver as driver_module
 from tests.runtime.test_engines import fake_distribution
 
 OPENCV = (
@@ -111,53 +110,83 @@ def test_no_onnx_runtime_is_broken(monkeypatch):
     assert found.remedy == "pip install 'flowtrack[cpu]'"
 
 
-def test_a_driver_without_the_gpu_package_is_noticed(monkeypatch):
-    monkeypatch.setattr(diagnosis, "cuda_driver_version", lambda: "12.8, 1 device(s)")
-    monkeypatch.setattr(diagnosis, "installed_distributions", lambda: ["onnxruntime"])
-    assert finding("NVIDIA driver").state == "ok"
-    assert finding("onnxruntime-gpu").state == "missing"
-    monkeypatch.setattr(diagnosis, "installed_distributions", lambda: ["onnxruntime-gpu"])
-    assert "onnxruntime-gpu" not in [item.subject for item in diagnose()]
+def test_a_broken_onnx_runtime_is_a_finding(monkeypatch):
+    def fail():
+        raise ImportError("libonnxruntime.so: undefined symbol")
+
+    monkeypatch.setattr(diagnosis, "import_onnxruntime", fail)
+    monkeypatch.setattr(diagnosis, "choose_device", lambda _: fail())
+    found = finding("onnxruntime")
+    assert found.state == "broken"
+    assert "undefined symbol" in found.detail
+    assert found.remedy.startswith("pip install --force-reinstall onnxruntime")
+    assert "device auto" not in [item.subject for item in diagnose()]
 
 
-def test_no_driver_is_no_fault(monkeypatch):
-    monkeypatch.setattr(diagnosis, "cuda_driver_version", lambda: None)
-    assert finding("NVIDIA driver").state == "missing"
+def test_whatever_breaks_the_rest_is_looked_at(monkeypatch):
+    def fail():
+        raise KeyError("nobody thought of this")
 
-
-class FakeDriver:
-    def __init__(self, fails, devices):
-        self.fails, self.devices = fails, devices
-
-    def cuInit(self, _):
-        return self.fails
-
-    def cuDriverGetVersion(self, number):
-        number._obj.value = 12080
-        return 0
-
-    def cuDeviceGetCount(self, number):
-        number._obj.value = self.devices
-        return 0
+    for name in ("gpu_findings", "import_openvino", "cache_folder"):
+        monkeypatch.setattr(diagnosis, name, fail)
+    monkeypatch.setattr(diagnosis, "openvino_installed", lambda: True)
+    monkeypatch.setattr(diagnosis.platform, "machine", lambda: "x86_64")
+    found = {item.subject: item for item in diagnose()}
+    for subject in ("GPU", "openvino", "kernel cache"):
+        assert found[subject].state == "broken"
+        assert "KeyError: 'nobody thought of this'" in found[subject].detail
+        assert found[subject].remedy
+    assert found["numpy"].state == "ok"
 
 
 @pytest.mark.parametrize(
-    ("driver", "want"),
+    ("machine", "installed", "failure", "state", "remedy"),
     [
-        (FakeDriver(0, 2), "12.8, 2 device(s)"),
-        (FakeDriver(100, 2), None),  # no device
-        (FakeDriver(0, 0), None),
-        (None, None),
+        ("x86_64", False, None, "missing", "pip install 'flowtrack[openvino]'"),
+        ("x86_64", True, None, "ok", ""),
+        ("AMD64", True, "openvino is installed and cannot be loaded: no libtbb; pip install x",
+         "missing", "pip install x"),
+        ("aarch64", False, None, None, None),
+    ],
+)  # fmt: skip
+def test_openvino_is_looked_for_on_x86(monkeypatch, machine, installed, failure, state, remedy):
+    class Fake:
+        @staticmethod
+        def get_version():
+            return "2026.4.1-20000-abc"
+
+    def load():
+        if failure:
+            raise DependencyError(failure)
+        return Fake
+
+    monkeypatch.setattr(diagnosis.platform, "machine", lambda: machine)
+    monkeypatch.setattr(diagnosis, "openvino_installed", lambda: installed)
+    monkeypatch.setattr(diagnosis, "import_openvino", load)
+    found = [item for item in diagnose() if item.subject == "openvino"]
+    assert [(item.state, item.remedy) for item in found] == ([(state, remedy)] if state else [])
+    if state == "ok":
+        assert found[0].detail == "2026.4.1"
+
+
+@pytest.mark.parametrize(
+    ("flags", "int8", "bfloat16"),
+    [
+        ("sse avx2", "no instructions for INT8", "no instructions for bfloat16"),
+        ("avx512_vnni avx2", "INT8 by avx512_vnni", "no instructions for bfloat16"),
+        ("avx_vnni amx_int8 amx_bf16", "INT8 by avx_vnni, amx_int8", "bfloat16 by amx_bf16"),
+        ("avx512_bf16", "no instructions for INT8", "bfloat16 by avx512_bf16"),
     ],
 )
-def test_the_driver_is_asked_for_its_version(monkeypatch, driver, want):
-    def load(_):
-        if driver is None:
-            raise OSError("no such library")
-        return driver
-
-    monkeypatch.setattr(driver_module.ctypes, "CDLL", load)
-    assert driver_module.cuda_driver_version() == want
+def test_the_cpu_is_asked_for_fast_instructions(monkeypatch, tmp_path, flags, int8, bfloat16):
+    info = tmp_path / "cpuinfo"
+    core = f"processor\t: 0\nmodel name\t: Some CPU: 3 GHz\nflags\t\t: {flags}\n"
+    info.write_text(core + "\n" + core.replace(flags, "others"))
+    monkeypatch.setattr(diagnosis, "_CPU_INFO", info)
+    monkeypatch.setattr(diagnosis.platform, "machine", lambda: "x86_64")
+    assert finding("CPU").detail == f"Some CPU: 3 GHz; {int8}; {bfloat16}"
+    monkeypatch.setattr(diagnosis, "_CPU_INFO", tmp_path / "none")
+    assert "CPU" not in [item.subject for item in diagnose()]
 
 
 def test_a_machine_without_a_cache_folder_is_told_the_variable(monkeypatch):

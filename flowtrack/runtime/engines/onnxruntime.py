@@ -1,16 +1,16 @@
-"""ONNX Runtime on CPUs and GPUs."""
+"""ONNX Runtime: its sessions, and the engine on CPUs; `onnxruntime_cuda` is that on GPUs."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from flowtrack.errors import DependencyError, EngineError
+from flowtrack.errors import DependencyError, EngineError, OptionError
 from flowtrack.runtime.engines.base import Array, Engine, TensorSpec
 
 _DTYPES = {
@@ -27,7 +27,7 @@ _DTYPES = {
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
+    "ort-tensorrt": "TensorrtExecutionProvider",
 }
 """ONNX Runtime's execution provider for each device name."""
 
@@ -71,14 +71,13 @@ def import_onnxruntime() -> Any:
 
 
 class OnnxRuntimeEngine(Engine):
-    """A graph loaded into an ONNX Runtime session."""
+    """A graph loaded into an ONNX Runtime session on the CPU."""
 
     def __init__(self, session: Any, device: str) -> None:
         """Wrap a session; `open_onnxruntime` makes one."""
         self._session = session
         self.device = device
-        self.inputs = tuple(_spec(node) for node in session.get_inputs())
-        self.outputs = tuple(_spec(node) for node in session.get_outputs())
+        self.inputs, self.outputs = tensor_specs(session)
         self._output_names = [spec.name for spec in self.outputs]
 
     def _run(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
@@ -89,46 +88,111 @@ class OnnxRuntimeEngine(Engine):
         return dict(zip(self._output_names, values, strict=True))
 
 
+def tensor_specs(session: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """Inputs and outputs of a session.
+
+    Raises:
+        EngineError: one is of a type that numpy lacks.
+    """
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    return tuple(_spec(node) for node in inputs), tuple(_spec(node) for node in outputs)
+
+
 def _spec(node: Any) -> TensorSpec:
     if node.type not in _DTYPES:
         raise EngineError(f"tensor {node.name!r} is {node.type}, expected one of {list(_DTYPES)}")
     return TensorSpec(node.name, np.dtype(_DTYPES[node.type]), tuple(node.shape))
 
 
-def open_onnxruntime(model: Path | bytes, device: str = "cpu", threads: int = 0) -> Engine:
+def open_onnxruntime(
+    model: Path | bytes,
+    device: str = "cpu",
+    threads: int = 0,
+    *,
+    gpu: int = 0,
+    graphs: bool | None = None,
+) -> Engine:
     """Load an ONNX graph into ONNX Runtime.
 
     Args:
         model: path or bytes of the graph.
         device: a key of `PROVIDERS`.
         threads: CPU threads of one run; 0 lets ONNX Runtime choose.
+        gpu: index, as CUDA counts.
+        graphs: record CUDA graphs of the shapes that come again; None: where the device can
+            (`cuda`).
 
     Raises:
+        OptionError: a GPU or CUDA graphs are asked of a device that has none.
         DependencyError: ONNX Runtime is missing or doubled.
         EngineError: the graph cannot be loaded, or the device is not available.
     """
-    ort = import_onnxruntime()
-    provider = PROVIDERS[device]
-    if provider not in ort.get_available_providers():
+    if device == "cpu" and gpu:
+        raise OptionError(f"GPU {gpu} was asked for on device 'cpu'; take device cuda:{gpu}")
+    if device != "cuda" and graphs:
+        raise OptionError(f"CUDA graphs were asked for on device {device!r}; only 'cuda' has them")
+    require_provider(device)
+    if device == "cpu":
+        session = open_session(model, [(PROVIDERS["cpu"], {})], threads)
+        return OnnxRuntimeEngine(session, described(device))
+    from flowtrack.runtime.engines.onnxruntime_cuda import open_on_gpu
+
+    return open_on_gpu(model, device, threads, gpu, graphs is not False)
+
+
+def require_provider(device: str) -> None:
+    """Make sure that this ONNX Runtime was built for a device.
+
+    Raises:
+        DependencyError: ONNX Runtime is missing or doubled.
+        EngineError: it was not.
+    """
+    offered = import_onnxruntime().get_available_providers()
+    if PROVIDERS[device] not in offered:
         raise EngineError(
             f"device {device!r} is not available: this ONNX Runtime offers "
-            f"{', '.join(ort.get_available_providers())}; pip install 'flowtrack[gpu]' for CUDA"
+            f"{', '.join(offered)}; pip install 'flowtrack[gpu]' for CUDA"
         )
+
+
+def described(device: str) -> str:
+    """Version and provider, for people."""
+    return f"ONNX Runtime {import_onnxruntime().__version__}, {PROVIDERS[device]}"
+
+
+def open_session(
+    model: Path | bytes, providers: Sequence[tuple[str, Mapping[str, str]]], threads: int
+) -> Any:
+    """Load a graph into a session of certain providers, the first of which must really start.
+
+    Args:
+        model: path or bytes of the graph.
+        providers: names and options, the first preferred.
+        threads: CPU threads of one run; 0 lets ONNX Runtime choose.
+
+    Raises:
+        DependencyError: ONNX Runtime is missing or doubled.
+        EngineError: the graph cannot be loaded, or ONNX Runtime fell back to another provider.
+    """
+    ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = _ERRORS_ONLY
     # Threads that wait for work must not keep busy: detector, flow and pose share the cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    providers = [provider] if device == "cpu" else [provider, PROVIDERS["cpu"]]
     source = model if isinstance(model, bytes) else str(model)
     name = "graph" if isinstance(model, bytes) else str(model)
+    wanted = [(provider, dict(settings)) for provider, settings in providers]
     try:
-        session = ort.InferenceSession(source, sess_options=options, providers=providers)
+        # With its own fallback, ONNX Runtime would print the error and go on with the CPU.
+        session = ort.InferenceSession(
+            source, sess_options=options, providers=wanted, enable_fallback=0
+        )
     except Exception as error:
         raise EngineError(f"ONNX Runtime cannot load {name}: {error}") from error
-    if session.get_providers()[0] != provider:
+    if session.get_providers()[0] != wanted[0][0]:
         raise EngineError(
-            f"ONNX Runtime could not start {provider} for {name} and fell back to "
+            f"ONNX Runtime could not start {wanted[0][0]} for {name} and fell back to "
             f"{session.get_providers()[0]}; run `flowtrack doctor` to see what is missing"
         )
-    return OnnxRuntimeEngine(session, f"ONNX Runtime {ort.__version__}, {provider}")
+    return session

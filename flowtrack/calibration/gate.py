@@ -1,0 +1,409 @@
+"""The gate that a bundle of lower precision must pass to stand in for the fp32 one.
+
+Both run on frames that had no say in the conversion, through the code that tracks later. The
+reference runs in ONNX Runtime on the CPU, the candidate on the device that is asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from flowtrack.calibration.agreement import (
+    BoxAgreement,
+    FlowAgreement,
+    PoseAgreement,
+    compare_boxes,
+    compare_flow,
+    compare_poses,
+)
+from flowtrack.errors import InputError, OptionError
+from flowtrack.runtime.bundle import Bundle
+from flowtrack.runtime.detector import Detector
+from flowtrack.runtime.engines import Engine, open_engine
+from flowtrack.runtime.flow import NetworkFlow
+from flowtrack.runtime.pose import PoseEstimator
+from flowtrack.skeleton import skeleton_named
+from flowtrack.structs import Boxes, FloatArray, FlowField, Frame, Poses
+
+_OTHERS = "give others with --frames"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a bundle of lower precision is held against.
+
+    Attributes:
+        mean_oks: least mean OKS of its poses to the reference's.
+        median_iou: least median IoU of its boxes to their counterparts.
+        changed_boxes: largest share of the reference's boxes that are lost, and that are invented.
+        epe_px, epe_share: largest mean end-point difference of the flow, in source pixels or as a
+            share of the mean motion, whichever is larger.
+        mota_drop: largest loss of MOTA in percentage points, where truth is given.
+    """
+
+    mean_oks: float = 0.98
+    median_iou: float = 0.95
+    changed_boxes: float = 0.05
+    epe_px: float = 0.3
+    epe_share: float = 0.1
+    mota_drop: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            top = 1.0 if name in ("mean_oks", "median_iou") else math.inf
+            if not 0 <= value <= top:
+                raise OptionError(f"limit {name} is {value}, expected 0 to {top:g}")
+
+
+@dataclass(frozen=True)
+class PartVerdict:
+    """What was measured of one part.
+
+    Attributes:
+        figures: plain data for the manifest, tables and JSON.
+        failures: a sentence for each figure beyond its limit: value, limit, and where.
+    """
+
+    figures: dict[str, Any]
+    failures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was measured of all parts that were converted.
+
+    Attributes:
+        parts: by part; `tracking` where truth was given.
+        limits: what they were held against.
+        frames: how many were held out.
+        device: that the candidate ran on.
+    """
+
+    parts: dict[str, PartVerdict]
+    limits: Limits
+    frames: int
+    device: str
+
+    @property
+    def failures(self) -> list[str]:
+        """All sentences, each with the part in front."""
+        return [
+            f"{part}: {failure}" for part, found in self.parts.items() for failure in found.failures
+        ]
+
+    def record(self, part: str, reason: str | None = None) -> dict[str, Any]:
+        """What the manifest keeps of a part's comparison.
+
+        Args:
+            part: `detector`, `pose` or `flow`.
+            reason: why it is accepted although it failed.
+        """
+        kept: dict[str, Any] = {
+            "frames": self.frames,
+            "device": self.device,
+            "limits": asdict(self.limits),
+            "figures": self.parts[part].figures,
+        }
+        if "tracking" in self.parts:
+            kept["tracking"] = self.parts["tracking"].figures
+        failures = [
+            *self.parts[part].failures,
+            *(self.parts["tracking"].failures if "tracking" in self.parts else ()),
+        ]
+        if failures:
+            kept |= {"failures": failures, "accepted": reason}
+        return kept
+
+
+class Gate:
+    """A reference on held-out frames, ready to have candidates held against it.
+
+    What the reference gives is computed once, when it is first needed.
+    """
+
+    def __init__(
+        self,
+        reference: Bundle,
+        frames: Sequence[Frame],
+        limits: Limits | None = None,
+        device: str = "cpu",
+    ) -> None:
+        """Take the original of the candidates.
+
+        Args:
+            reference: of fp32.
+            frames: held out of the conversion, two or more.
+            limits: what candidates are held against.
+            device: that candidates run on.
+
+        Raises:
+            InputError: there are fewer than two frames.
+        """
+        if len(frames) < 2:
+            raise InputError(
+                f"{len(frames)} frames are held out, expected two or more to compare on; give a "
+                "longer video, or raise --count"
+            )
+        self.reference = reference
+        self.frames = frames
+        self.limits = limits or Limits()
+        self.device = device
+
+    def part(self, part: str, graph: bytes) -> PartVerdict:
+        """Hold a network against the reference's.
+
+        Args:
+            part: `detector`, `pose` or `flow`.
+            graph: fed and read as the reference's manifest says.
+
+        Raises:
+            BundleError, EngineError: one of them cannot be loaded, or does not fit the manifest.
+        """
+        engine = open_engine(graph, self.device)
+        if part == "detector":
+            boxes = compare_boxes(self._boxes, self._detect(engine))
+            return judge_boxes(boxes, self._indices, self.limits)
+        if part == "pose":
+            skeleton = skeleton_named(self.reference.manifest.skeleton)
+            threshold = self.reference.manifest.tracker_options.joint_threshold
+            agreement = compare_poses(
+                self._poses, self._estimate(engine), threshold, skeleton.sigmas
+            )
+            return judge_poses(agreement, self._indices, skeleton.joints, self.limits)
+        pairs = [first.index for first, _ in self._pairs()]
+        return judge_flow(compare_flow(self._flow, self._flows(engine)), pairs, self.limits)
+
+    @property
+    def _indices(self) -> list[int]:
+        return [frame.index for frame in self.frames]
+
+    def _open(self, part: str) -> Engine:
+        return open_engine(self.reference.read(part), "cpu")
+
+    @cached_property
+    def _boxes(self) -> list[Boxes]:
+        return self._detect(self._open("detector"))
+
+    @cached_property
+    def _poses(self) -> list[Poses]:
+        return self._estimate(self._open("pose"))
+
+    @cached_property
+    def _flow(self) -> list[FlowField]:
+        return self._flows(self._open("flow"))
+
+    def _detect(self, engine: Engine) -> list[Boxes]:
+        """The boxes that the tracker would take, frame by frame."""
+        manifest = self.reference.manifest
+        detector = Detector(engine, manifest.detector)
+        threshold = np.float32(manifest.tracker_options.box_threshold)
+        found = [detector(frame) for frame in self.frames]
+        return [boxes[boxes.score >= threshold] for boxes in found]
+
+    def _estimate(self, engine: Engine) -> list[Poses]:
+        """Poses in the reference's boxes, frame by frame."""
+        manifest = self.reference.manifest
+        pose = PoseEstimator(engine, manifest.pose, skeleton_named(manifest.skeleton))
+        return [pose(*pair) for pair in zip(self.frames, self._boxes, strict=True)]
+
+    def _pairs(self) -> list[tuple[Frame, Frame]]:
+        """Neighbours of one size that lie as close together as any."""
+        near = [
+            (first, second)
+            for first, second in pairwise(self.frames)
+            if first.image.shape == second.image.shape
+        ]
+        if not near:
+            raise InputError(
+                f"no two of {len(self.frames)} neighbouring frames have one size, so there is no "
+                f"flow to compare; {_OTHERS}"
+            )
+        step = min(second.index - first.index for first, second in near)
+        return [pair for pair in near if pair[1].index - pair[0].index == step]
+
+    def _flows(self, engine: Engine) -> list[FlowField]:
+        spec = self.reference.manifest.flow
+        assert spec is not None  # there is a flow network to compare
+        flow = NetworkFlow(engine, spec)
+        return [
+            flow.between(flow.prepare(first), flow.prepare(second))
+            for first, second in self._pairs()
+        ]
+
+
+def judge(
+    reference: Bundle,
+    candidate: Bundle,
+    frames: Sequence[Frame],
+    limits: Limits | None = None,
+    device: str = "cpu",
+    progress: Callable[[], None] | None = None,
+) -> Verdict:
+    """Hold the networks of a bundle that differ from the original's against them.
+
+    Args:
+        reference: the fp32 original.
+        candidate: made from it.
+        frames: held out of the conversion, two or more.
+        limits: what the candidate is held against.
+        device: that it runs on.
+        progress: called after each part.
+
+    Raises:
+        InputError: nothing differs, the frames are too few, or there is nothing to compare.
+        BundleError, EngineError: a network is damaged, or does not fit its manifest.
+    """
+    files = candidate.manifest.files()
+    changed = [
+        part for part, file in reference.manifest.files().items()
+        if part in files and files[part].sha256 != file.sha256
+    ]  # fmt: skip
+    if not changed:
+        raise InputError(f"{candidate.path} has the networks of {reference.path}, expected others")
+    gate = Gate(reference, frames, limits, device)
+    parts = {}
+    for part in changed:
+        parts[part] = gate.part(part, candidate.read(part))
+        if progress is not None:
+            progress()
+    return Verdict(parts, gate.limits, len(frames), device)
+
+
+def judge_boxes(agreement: BoxAgreement, indices: Sequence[int], limits: Limits) -> PartVerdict:
+    """Boxes lost, invented and moved; `indices` are those of the frames in their source."""
+    total = int(agreement.reference.sum())
+    lost, invented = int(agreement.lost.sum()), int(agreement.invented.sum())
+    figures: dict[str, Any] = {
+        "boxes": total,
+        "lost": lost,
+        "invented": invented,
+        "median_iou": _middle(agreement.iou),
+        "least_iou": _number(agreement.iou.min()) if len(agreement.iou) else None,
+    }
+    if not total:
+        return PartVerdict(
+            figures, (f"the fp32 detector finds nobody, so there is nothing to compare; {_OTHERS}",)
+        )
+    failures = [
+        f"{count} of {total} boxes are {what}, expected at most {limits.changed_boxes:.0%}; most "
+        f"in frame {indices[int(where.argmax())]} ({where.max()})"
+        for what, count, where in (
+            ("lost", lost, agreement.lost), ("invented", invented, agreement.invented)
+        )
+        if count > limits.changed_boxes * total
+    ]  # fmt: skip
+    median = figures["median_iou"]
+    if median is not None and median < limits.median_iou:
+        worst = indices[int(agreement.pair_frame[agreement.iou.argmin()])]
+        failures.append(
+            f"boxes have a median IoU of {median:.3f}, expected at least {limits.median_iou}; "
+            f"least in frame {worst} ({figures['least_iou']:.3f})"
+        )
+    return PartVerdict(figures, tuple(failures))
+
+
+def judge_poses(
+    agreement: PoseAgreement, indices: Sequence[int], joints: Sequence[str], limits: Limits
+) -> PartVerdict:
+    """OKS of people, and how far their joints, of these names, lie apart."""
+    seen = np.isfinite(agreement.oks)
+    oks, frames = agreement.oks[seen], agreement.frame[seen]
+    px = agreement.px[seen]
+    compared = px[~np.isnan(px)]
+    near = compared[np.isfinite(compared)]
+    figures: dict[str, Any] = {
+        "people": len(oks),
+        "joints": len(compared),
+        "missed_joints": len(compared) - len(near),
+        "mean_oks": _number(oks.mean()) if len(oks) else None,
+        "least_oks": _number(oks.min()) if len(oks) else None,
+        "median_px": _middle(near),
+        "p99_px": _number(np.quantile(near, 0.99)) if len(near) else None,
+    }
+    if not len(compared):
+        return PartVerdict(
+            figures, (f"the fp32 networks see no joint, so there is nothing to compare; {_OTHERS}",)
+        )
+    mean = figures["mean_oks"]
+    if mean >= limits.mean_oks:
+        return PartVerdict(figures)
+    joint, far = _worst_joint(px)
+    away = "missed" if math.isinf(far) else f"{far:.1f} px away in the mean"
+    return PartVerdict(
+        figures,
+        (f"poses have a mean OKS of {mean:.3f}, expected at least {limits.mean_oks}; least in "
+         f"frame {indices[int(frames[oks.argmin()])]} ({figures['least_oks']:.3f}), and worst of joints "
+         f"{joints[joint]!r} ({away})",),
+    )  # fmt: skip
+
+
+def _worst_joint(px: FloatArray) -> tuple[int, float]:
+    """The joint with the largest mean distance; of joints that are missed, the one most often."""
+    missed = np.isinf(px).sum(axis=0)
+    if missed.any():
+        return int(missed.argmax()), math.inf
+    total, count = np.nansum(px, axis=0), (~np.isnan(px)).sum(axis=0)
+    mean = total / np.maximum(count, 1)
+    return int(mean.argmax()), float(mean.max())
+
+
+def judge_flow(agreement: FlowAgreement, indices: Sequence[int], limits: Limits) -> PartVerdict:
+    """End-point differences, and the motion that they are a part of.
+
+    `indices` are those of the pairs' first frames in their source.
+    """
+    by_pair = agreement.error.mean(axis=(1, 2))
+    mean, motion = float(by_pair.mean()), float(agreement.motion.mean())
+    allowed = max(limits.epe_px, limits.epe_share * motion)
+    figures = {
+        "pairs": len(by_pair),
+        "mean_px": _number(mean),
+        "p99_px": _number(np.quantile(agreement.error, 0.99)),
+        "motion_px": _number(motion),
+        "limit_px": _number(allowed),
+    }
+    if mean <= allowed:
+        return PartVerdict(figures)
+    worst = int(np.nan_to_num(by_pair, nan=np.inf).argmax())
+    return PartVerdict(
+        figures,
+        (f"flow differs by {mean:.3g} px in the mean, expected at most {allowed:.3g} px of "
+         f"{motion:.3g} px of motion; most after frame {indices[worst]} "
+         f"({by_pair[worst]:.3g} px)",),
+    )  # fmt: skip
+
+
+def judge_tracking(
+    before: Mapping[str, float], after: Mapping[str, float], limits: Limits
+) -> PartVerdict:
+    """Tracking with both bundles against truth: `mAP` and `MOTA` of each, in percent."""
+    drop = before["MOTA"] - after["MOTA"]
+    figures = {
+        f"{name}_{which}": _number(values[name])
+        for name in ("mAP", "MOTA")
+        for which, values in (("fp32", before), ("converted", after))
+    }
+    if drop <= limits.mota_drop:
+        return PartVerdict(figures)
+    return PartVerdict(
+        figures,
+        (f"MOTA falls from {before['MOTA']:.1f} to {after['MOTA']:.1f}, expected a loss of at most "
+         f"{limits.mota_drop}",),
+    )  # fmt: skip
+
+
+def _number(value: Any) -> float | None:
+    """Rounded for people and files; None where it is not finite, which JSON has no form for."""
+    number = float(value)
+    return round(number, 4) if math.isfinite(number) else None
+
+
+def _middle(values: FloatArray) -> float | None:
+    return _number(np.median(values)) if len(values) else None
