@@ -336,11 +336,12 @@ def judge_poses(
         return PartVerdict(figures)
     joint, far = _worst_joint(px)
     away = "missed" if math.isinf(far) else f"{far:.1f} px away in the mean"
+    worst = indices[int(frames[oks.argmin()])]
     return PartVerdict(
         figures,
         (f"poses have a mean OKS of {mean:.3f}, expected at least {limits.mean_oks}; least in "
-         f"frame {indices[int(frames[oks.argmin()])]} ({figures['least_oks']:.3f}), and worst of joints "
-         f"{joints[joint]!r} ({away})",),
+         f"frame {worst} ({figures['least_oks']:.3f}), and worst of joints {joints[joint]!r} "
+         f"({away})",),
     )  # fmt: skip
 
 

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
+from flowtrack.calibration.converted import (
+    convertible,
+    judge_on_truth,
+    kept_by_part,
+    with_networks,
+)
 from flowtrack.calibration.feeds import Feed, record_feeds
-from flowtrack.calibration.gate import Gate, Limits, PartVerdict, Verdict, judge_tracking
+from flowtrack.calibration.gate import Gate, Limits, Verdict
 from flowtrack.calibration.held_out import Material
 from flowtrack.calibration.int8 import quantizable, quantize
 from flowtrack.calibration.int8_options import Int8Options
 from flowtrack.calibration.ranges import RangeTable, measure_ranges, passes, read_ranges
 from flowtrack.calibration.sensitivity import Damage, rank_layers
 from flowtrack.errors import OptionError
-from flowtrack.evaluation.clip_counts import count_clip
-from flowtrack.evaluation.deployed.posetrack import run_clips
 from flowtrack.evaluation.deployed.posetrack_set import TruthClip
-from flowtrack.evaluation.posetrack import PoseTrackScores
-from flowtrack.evaluation.sequences import joint_rows
 from flowtrack.runtime.bundle import Bundle, write_bundle
-from flowtrack.runtime.manifest import Manifest
-from flowtrack.runtime.pipeline import open_pipeline
 
 _SENSITIVITY_FEEDS = 4
 
@@ -68,15 +67,18 @@ class Int8Calibration:
             OptionError: the bundle lacks a part, or one is not fp32 or reads whole frames.
             InputError: the frames show nobody, or are one colour all over.
         """
-        self.bundle, self.material, self.options = bundle, material, options
-        self.parts = _chosen(bundle, parts)
+        self.bundle, self.material = bundle, material
+        self.parts = convertible(bundle, parts)
+        _refuse_frame_form(bundle, self.parts)
+        keep = kept_by_part({part: bundle.read(part) for part in self.parts}, options.keep)
+        self.options = {part: replace(options, keep=keep[part]) for part in self.parts}
         self.feeds: dict[str, list[Feed]] = record_feeds(
             bundle, material.calibration_frames(), len(material.calibration), progress
         )
 
     def runs(self) -> int:
         """How often `tables` tells its progress."""
-        return passes(self.options) * sum(len(self.feeds[part]) for part in self.parts)
+        return sum(passes(self.options[part]) * len(self.feeds[part]) for part in self.parts)
 
     def tables(
         self, folder: Path | None = None, progress: Callable[[], None] | None = None
@@ -98,9 +100,9 @@ class Int8Calibration:
             path = None if folder is None else folder / f"{part}.ranges.json"
             if path is not None and path.is_file():
                 table = read_ranges(path)
-                table.check(graph, feeds, self.options)
+                table.check(graph, feeds, self.options[part])
             else:
-                table = measure_ranges(graph, feeds, self.options, progress)
+                table = measure_ranges(graph, feeds, self.options[part], progress)
                 if path is not None:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     table.write(path)
@@ -127,11 +129,13 @@ class Int8Calibration:
         graphs, layers, found = {}, {}, {}
         for part in self.parts:
             graph = self.bundle.read(part)
-            graphs[part] = quantize(graph, tables[part], self.options)
-            layers[part] = len(quantizable(graph, self.options))
+            graphs[part] = quantize(graph, tables[part], self.options[part])
+            layers[part] = len(quantizable(graph, self.options[part]))
             found[part] = gate.part(part, graphs[part])
         if clips:
-            found["tracking"] = self._tracking(graphs, gate, clips, joints)
+            found["tracking"] = judge_on_truth(
+                self.bundle, graphs, "int8", clips, joints, gate.limits, device
+            )
         verdict = Verdict(found, gate.limits, len(gate.frames), device)
         return Quantised(graphs, layers, verdict)
 
@@ -141,15 +145,10 @@ class Int8Calibration:
         """What each layer costs, by part, the worst first."""
         ranked = {}
         for part in self.parts:
-            graph, table = self.bundle.read(part), tables[part]
-
-            def convert(
-                layers: tuple[str, ...], graph: bytes = graph, table: RangeTable = table
-            ) -> bytes:
-                return quantize(graph, table, self.options, only=layers)
-
+            graph = self.bundle.read(part)
+            convert = partial(_only, graph, tables[part], self.options[part])
             feeds = self.feeds[part][:_SENSITIVITY_FEEDS]
-            names = quantizable(graph, self.options)
+            names = quantizable(graph, self.options[part])
             ranked[part] = rank_layers(graph, convert, names, feeds, progress)
         return ranked
 
@@ -164,78 +163,28 @@ class Int8Calibration:
         Raises:
             OutputError: `place` is taken by something that is no bundle, or cannot be written.
         """
-        records = {part: result.verdict.record(part, reason) for part in self.parts}
-        manifest = self._manifest(result.graphs, records)
-        return write_bundle(place, manifest, self._contents(result.graphs))
+        records = {part: self._record(part, result.verdict, reason) for part in self.parts}
+        manifest, contents = with_networks(self.bundle, result.graphs, "int8", records)
+        return write_bundle(place, manifest, contents)
 
-    def _tracking(
-        self, graphs: dict[str, bytes], gate: Gate, clips: Sequence[TruthClip], joints: str
-    ) -> PartVerdict:
-        with TemporaryDirectory(prefix="flowtrack-int8-") as scratch:
-            manifest = self._manifest(graphs, dict.fromkeys(graphs, {}))
-            other = write_bundle(Path(scratch) / "int8", manifest, self._contents(graphs))
-            before = _figures(self.bundle, "cpu", clips, joints)
-            after = _figures(other, gate.device, clips, joints)
-        return judge_tracking(before, after, gate.limits)
-
-    def _manifest(self, graphs: dict[str, bytes], records: dict[str, dict[str, Any]]) -> Manifest:
-        manifest = self.bundle.manifest
-        for part, graph in graphs.items():
-            spec = getattr(manifest, part)
-            parity = {
-                **(spec.file.parity or {}),
-                "int8": {
-                    "from_sha256": spec.file.sha256,
-                    "method": self.options.method,
-                    "percentile": self.options.percentile,
-                    "keep": list(self.options.keep),
-                    "last_layers": self.options.last_layers,
-                    "transposed": self.options.transposed,
-                    "calibration_frames": len(self.material.calibration),
-                    **records[part],
-                },
-            }
-            digest = hashlib.sha256(graph).hexdigest()
-            file = replace(spec.file, sha256=digest, precision="int8", parity=parity)
-            manifest = replace(manifest, **{part: replace(spec, file=file)})
-        return manifest
-
-    def _contents(self, graphs: dict[str, bytes]) -> dict[str, bytes | Path]:
-        files = self.bundle.manifest.files()
+    def _record(self, part: str, verdict: Verdict, reason: str | None) -> dict[str, Any]:
         return {
-            file.path: graphs[part] if part in graphs else self.bundle.read(part)
-            for part, file in files.items()
+            "from_sha256": self.bundle.manifest.files()[part].sha256,
+            **asdict(self.options[part]),
+            "calibration_frames": len(self.material.calibration),
+            **verdict.record(part, reason),
         }
 
 
-def _chosen(bundle: Bundle, parts: Sequence[str]) -> tuple[str, ...]:
+def _only(graph: bytes, table: RangeTable, options: Int8Options, layers: tuple[str, ...]) -> bytes:
+    return quantize(graph, table, options, only=layers)
+
+
+def _refuse_frame_form(bundle: Bundle, parts: Sequence[str]) -> None:
     files = bundle.manifest.files()
-    unknown = [part for part in parts if part not in files]
-    if unknown:
-        raise OptionError(
-            f"{bundle.path} has no network for {', '.join(unknown)}, expected some of "
-            f"{', '.join(files)}"
-        )
-    chosen = tuple(part for part in files if not parts or part in parts)
-    for part in chosen:
-        if files[part].precision != "fp32":
-            raise OptionError(
-                f"{part} of {bundle.path} is {files[part].precision}, expected fp32; start from "
-                "the bundle that it was made from, or name other parts with --part"
-            )
+    for part in parts:
         if files[part].input.form == "frame":
             raise OptionError(
                 f"{part} of {bundle.path} reads whole frames; calibrate the bundle that it was "
                 "made from, then `flowtrack export frame-in`"
             )
-    return chosen
-
-
-def _figures(
-    bundle: Bundle, device: str, clips: Sequence[TruthClip], joints: str
-) -> dict[str, float]:
-    """mAP and MOTA of a bundle's tracking, in percent."""
-    pipeline = open_pipeline(bundle, device=device)
-    counts = (count_clip(clip.truth, found) for clip, found in run_clips(pipeline, clips))
-    scores = PoseTrackScores(joint_rows(joints), tuple(counts))
-    return {"mAP": float(scores.mean_ap), "MOTA": float(scores.mota)}

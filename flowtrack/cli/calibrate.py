@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from flowtrack.cli.calibrate_fp16 import fp16
+from flowtrack.cli.calibrate_int8 import int8
 from flowtrack.cli.clip_data import ClipData
 from flowtrack.cli.console import command, note, print_json, progress_bar
 from flowtrack.cli.devices import DEVICE_HELP
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="Choose numbers of a bundle from data, after training.",
+    help="Choose numbers and precision of a bundle from data, after training.",
 )
 
 _Bundle = Annotated[
@@ -66,11 +68,6 @@ _Threads = Annotated[
 ]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
 _Html = Annotated[Path | None, typer.Option(help="Write a page with the trade-off as a plot.")]
-
-
-@app.callback()
-def _root() -> None:
-    pass  # with a single command, typer would drop its name otherwise
 
 
 @command
@@ -131,6 +128,8 @@ def thresholds(
 
 
 app.command()(thresholds)
+app.command()(int8)
+app.command()(fp16)
 
 
 def _chosen(

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from flowtrack.calibration.quantisation import Int8Calibration, Quantised
     from flowtrack.calibration.sensitivity import Damage
 
-_NAMED = 3  # worst layers in a message
 _SHOWN = 12  # worst layers in a table
 
 
@@ -90,6 +89,8 @@ def int8(
 
     if truth is None and (images is not None or joints is not None):
         raise OptionError("--images and --joints would be ignored without --truth; leave them out")
+    if html is not None and html.is_dir():
+        raise OptionError(f"--html {html} is a folder, expected a file; name another one")
     if accept is not None and not accept.strip():
         raise OptionError("--accept is empty, expected a reason")
     chosen_device, _ = choose_device(device)
@@ -135,60 +136,41 @@ def _ranked(calibration: Int8Calibration, tables: dict[str, Any]) -> dict[str, l
 
 
 def _refusal(result: Quantised, ranked: dict[str, list[Damage]]) -> str:
-    failures = result.verdict.failures
-    names = []
-    for part, damages in ranked.items():
-        if part in result.verdict.parts and result.verdict.parts[part].failures:
-            names += [f"{damage.name} ({part})" for damage in damages[:_NAMED]]
-    worst = f" The layers that cost most: {', '.join(names)}." if names else ""
+    from flowtrack.calibration.gate_report import worst_layers
+
+    parts = result.verdict.parts
+    blamed = {part: found for part, found in ranked.items() if parts[part].failures}
+    worst = f" The layers that cost most: {worst_layers(blamed)}." if blamed else ""
     return (
-        f"not written: {'; '.join(failures)}.{worst} Keep layers in higher precision with --keep, "
-        "take more or other frames or another --method, or name a reason with --accept"
+        f"not written: {'; '.join(result.verdict.failures)}.{worst} Keep layers in higher "
+        "precision with --keep, take more or other frames or another --method, or name a reason "
+        "with --accept"
     )
 
 
-def _rows(result: Quantised) -> list[list[str]]:
-    rows = [["part", "figure", "value"]]
-    for part, found in result.verdict.parts.items():
-        if part in result.layers:
-            rows.append([part, "layers in INT8", str(result.layers[part])])
-        rows += [[part, name, str(value)] for name, value in found.figures.items()]
-        rows += [[part, "FAILED", sentence] for sentence in found.failures]
-    return rows
-
-
 def _show(result: Quantised, ranked: dict[str, list[Damage]]) -> None:
+    from flowtrack.calibration.gate_report import verdict_table
     from flowtrack.calibration.sensitivity import sensitivity_table
 
     verdict = result.verdict
     title = f"INT8 on {verdict.device} against fp32, {verdict.frames} frames held out"
-    print_table(_rows(result), title)
+    print_table(verdict_table(verdict), title)
+    layers = ", ".join(f"{part} {count}" for part, count in result.layers.items())
+    note(f"layers in INT8: {layers}")
     for part, damages in ranked.items():
         print_table(sensitivity_table(damages, _SHOWN), f"What each layer of {part} costs")
 
 
 def _print_json(result: Quantised, ranked: dict[str, list[Damage]], *, written: bool) -> None:
-    from flowtrack.calibration.sensitivity import sensitivity_dict
+    from flowtrack.calibration.gate_report import verdict_dict
 
     print_json(
-        {
-            "written": written,
-            "device": result.verdict.device,
-            "layers": result.layers,
-            "failures": result.verdict.failures,
-            "parts": {part: found.figures for part, found in result.verdict.parts.items()},
-            "sensitivity": {part: sensitivity_dict(damages) for part, damages in ranked.items()},
-        }
+        {"written": written, "layers": result.layers, **verdict_dict(result.verdict, ranked)}
     )
 
 
 def _write_page(path: Path, result: Quantised, ranked: dict[str, list[Damage]]) -> None:
-    from flowtrack.calibration.sensitivity import add_sensitivity
-    from flowtrack.report import Report
+    from flowtrack.calibration.gate_report import verdict_report
 
-    page = Report("INT8", f"Held against fp32 on {result.verdict.frames} frames")
-    page.table(_rows(result), "Figures of the gate")
-    for part, damages in ranked.items():
-        add_sensitivity(page, part, damages)
-    page.write(path)
+    verdict_report("INT8", result.verdict, ranked).write(path)
     note(f"wrote {path}")

@@ -63,8 +63,8 @@ class Comparison:
             return self.record
         if reason is None:
             raise ExportError(
-                f"the plan is not proven against its graph: {self.failure}. Nothing was written. Try "
-                "another --level, use a bundle of higher precision, or give `--accept REASON` to "
+                f"the plan is not proven against its graph: {self.failure}. Nothing was written. "
+                "Try another --level, use a bundle of higher precision, or give `--accept REASON` to "
                 "put it in the bundle all the same"
             )
         return {**self.record, "failure": self.failure, "accepted": reason}

@@ -1,0 +1,160 @@
+"""fp32 islands of an fp16 network, as many as the gate asks for.
+
+A network that does not pass in half precision gets its most sensitive layers back in fp32, one,
+then two more, then four more, until it passes. Where a third of its layers is not enough, half
+precision is not for this network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from flowtrack.calibration.gate import Gate, PartVerdict
+from flowtrack.calibration.layers import Network
+from flowtrack.calibration.sensitivity import Damage, Feed, rank_layers
+from flowtrack.export.precision import (
+    LARGEST,
+    half_graph,
+    half_layers,
+    half_tensors,
+    too_large,
+)
+from flowtrack.export.rehearsal import rehearsed
+from flowtrack.runtime.engines import open_engine, split_device
+
+MOST_ISLANDS = 1 / 3
+"""Largest share of the layers that may be put back to fp32."""
+
+_FEEDS = 4  # that layers are ranked on
+
+
+@dataclass(frozen=True)
+class HalfNetwork:
+    """An fp16 network and what the gate says of it.
+
+    Attributes:
+        graph: of half tensors.
+        judged: what the gate was given: the graph itself, or its rehearsal on a CPU.
+        verdict: of the gate.
+        layers: how many layers could be half.
+        islands: those of them that were put back to fp32, each with the reason.
+        ranked: how sensitive the layers are, the worst first; empty where nobody had to ask.
+    """
+
+    graph: bytes
+    judged: bytes
+    verdict: PartVerdict
+    layers: int
+    islands: dict[str, str]
+    ranked: tuple[Damage, ...] = ()
+
+    def record(self) -> dict[str, Any]:
+        """For the manifest, beside the gate's own record."""
+        return {"layers": self.layers, "fp32_islands": self.islands}
+
+
+def half_network(
+    model: bytes,
+    gate: Gate,
+    part: str,
+    feeds: Sequence[Feed],
+    keep: Collection[str] = (),
+    tell: Callable[[str], None] | None = None,
+) -> HalfNetwork:
+    """Bring a network to fp16, with as many fp32 islands as it needs.
+
+    Args:
+        model: fp32 graph of the gate's reference.
+        gate: that it must pass.
+        part: `detector`, `pose` or `flow`.
+        feeds: recorded runs, to find overflows and to rank layers on.
+        keep: names or operator types of nodes that stay fp32 anyway.
+        tell: is told what is being done, in a few words.
+
+    Returns:
+        The first form that passes; where none does, the last one tried, with its failures.
+
+    Raises:
+        InputError, OptionError, ExportError: see `half_graph`.
+    """
+    say = tell or (lambda _: None)
+    layers = half_layers(model, keep)
+    say("looking for overflows")
+    islands = {**too_large(model, keep), **overflowing(model, feeds, keep)}
+    say("comparing")
+    tried = _tried(model, gate, part, keep, islands, len(layers))
+    if not tried.verdict.failures:
+        return tried
+    say("ranking layers")
+    ranked = rank_halved(model, feeds, [*keep, *islands])
+    sensitive = [layer for damage in ranked for layer in damage.layers]
+    most, step, more = int(len(layers) * MOST_ISLANDS), 1, 0
+    while tried.verdict.failures and more < min(most, len(sensitive)):
+        more = min(more + step, most, len(sensitive))
+        step *= 2
+        say(f"comparing with {more} of {len(layers)} layers in fp32")
+        found = islands | dict.fromkeys(sensitive[:more], "the gate asked for it")
+        tried = _tried(model, gate, part, keep, found, len(layers))
+    return HalfNetwork(
+        tried.graph, tried.judged, tried.verdict, len(layers), tried.islands, tuple(ranked)
+    )
+
+
+def _tried(
+    model: bytes, gate: Gate, part: str, keep: Collection[str], islands: dict[str, str], layers: int
+) -> HalfNetwork:
+    graph = half_graph(model, [*keep, *islands])
+    judged = rehearsed(graph) if needs_rehearsal(gate.device) else graph
+    return HalfNetwork(graph, judged, gate.part(part, judged), layers, islands)
+
+
+def needs_rehearsal(device: str) -> bool:
+    """Whether a device computes half graphs in fp32."""
+    return split_device(device)[0] in ("cpu", "openvino", "openvino-bf16")
+
+
+def rank_halved(
+    model: bytes,
+    feeds: Sequence[Feed],
+    keep: Collection[str] = (),
+    progress: Callable[[], None] | None = None,
+) -> list[Damage]:
+    """The layers that can be half, each halved alone, the most sensitive first."""
+    return rank_layers(
+        model,
+        lambda block: rehearsed(half_graph(model, keep, only=block)),
+        half_layers(model, keep),
+        feeds[:: max(1, len(feeds) // _FEEDS)][:_FEEDS],
+        progress,
+    )
+
+
+def overflowing(model: bytes, feeds: Sequence[Feed], keep: Collection[str] = ()) -> dict[str, str]:
+    """Nodes whose results are beyond float16 on these feeds, each with a sentence."""
+    tensors = half_tensors(model, keep)
+    network = Network(model)
+    graph = network.model.graph
+    given = {value.name for value in graph.output}
+    graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+        for name in tensors
+        if name not in given
+    )
+    engine = open_engine(network.model.SerializeToString(), "cpu")
+    found: dict[str, float] = {}
+    for feed in feeds:
+        values = engine.infer(feed)
+        for name, node in tensors.items():
+            largest = float(np.abs(values[name]).max(initial=0.0))
+            if not largest <= LARGEST:
+                found[node] = max(found.get(node, 0.0), largest)
+    return {
+        node: f"its results reach {largest:.4g}, beyond the largest float16, {LARGEST:g}"
+        for node, largest in found.items()
+    }
