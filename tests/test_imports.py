@@ -131,7 +131,16 @@ for module in pkgutil.walk_packages(flowtrack.runtime.__path__, "flowtrack.runti
         ("import flowtrack.runtime", {"torch", "onnx", "tensorrt", "pycuda", "cuda", "openvino"}),
         (
             EVERY_RUNTIME_MODULE,
-            {"torch", "onnx", "onnxscript", "torchvision", "tensorrt", "pycuda", "cuda", "openvino"},
+            {
+                "torch",
+                "onnx",
+                "onnxscript",
+                "torchvision",
+                "tensorrt",
+                "pycuda",
+                "cuda",
+                "openvino",
+            },
         ),
         (
             "import flowtrack.cli",

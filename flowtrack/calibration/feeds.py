@@ -56,7 +56,9 @@ def record_feeds(
     }
     detector = Detector(recorders["detector"], manifest.detector)
     pose = PoseEstimator(recorders["pose"], manifest.pose, skeleton_named(manifest.skeleton))
-    flow = NetworkFlow(recorders["flow"], manifest.flow) if "flow" in recorders else None
+    flow = None
+    if manifest.flow is not None and "flow" in recorders:
+        flow = NetworkFlow(recorders["flow"], manifest.flow)
     threshold = manifest.tracker_options.box_threshold
     count, plain, before = 0, 0, None
     for frame in frames:

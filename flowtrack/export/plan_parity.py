@@ -64,8 +64,8 @@ class Comparison:
         if reason is None:
             raise ExportError(
                 f"the plan is not proven against its graph: {self.failure}. Nothing was written. "
-                "Try another --level, use a bundle of higher precision, or give `--accept REASON` to "
-                "put it in the bundle all the same"
+                "Try another --level, use a bundle of higher precision, or give `--accept REASON` "
+                "to put it in the bundle all the same"
             )
         return {**self.record, "failure": self.failure, "accepted": reason}
 

@@ -38,7 +38,8 @@ def place(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["track"], ["bundle"], ["verify"], ["inspect"], ["doctor"], ["compile"], ["export", "frame-in"], ["export", "pose"],
+    [[], ["track"], ["bundle"], ["verify"], ["inspect"], ["doctor"], ["compile"],
+     ["export", "frame-in"], ["export", "pose"], ["calibrate", "int8"], ["calibrate", "fp16"],
      ["eval", "coco"], ["eval", "detector"], ["eval", "flow"], ["eval", "posetrack"],
      ["calibrate", "thresholds"],
      ["export", "flow"], ["export", "detector"], ["fetch"], ["demo"], ["train", "pose"],
