@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -169,17 +171,12 @@ def test_a_missing_package_is_said_with_its_remedy(monkeypatch):
 
 
 def test_bfloat16_needs_a_cpu_that_has_it(monkeypatch):
-    real = backend.import_openvino()
-
-    class Core(real.Core):
-        def get_property(self, device, name):
+    class Core:
+        @staticmethod
+        def get_property(device, name):
             return ["FP32", "INT8"] if name == "OPTIMIZATION_CAPABILITIES" else []
 
-    class Fake:
-        get_version = staticmethod(real.get_version)
-
-    Fake.Core = Core
-    monkeypatch.setattr(backend, "import_openvino", lambda: Fake)
+    monkeypatch.setattr(backend, "_core", Core)
     with pytest.raises(EngineError, match=r"no bfloat16.*take device openvino"):
         open_engine(sums(), "openvino-bf16")
 
@@ -202,3 +199,23 @@ def test_bfloat16_is_taken_only_when_asked_for():
     rough = open_openvino(data, "bf16", 1).infer(x)["y"]
     np.testing.assert_allclose(rough, exact, rtol=1e-2)
     assert np.abs(rough / exact - 1).max() > 1e-5
+
+
+def test_a_signal_after_the_engines_are_gone_is_an_interrupt():
+    """Plugins that are unloaded while their threads run would crash the process."""
+    program = """
+import gc, signal
+from flowtrack.runtime import open_pipeline
+from flowtrack.runtime.default import default_bundle_path
+pipeline = open_pipeline(default_bundle_path(), device="openvino", threads=1)
+del pipeline
+gc.collect()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr

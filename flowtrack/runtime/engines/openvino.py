@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,6 +46,13 @@ def import_openvino() -> Any:
             "pip install --force-reinstall openvino"
         ) from error
     return openvino
+
+
+@cache
+def _core() -> Any:
+    """OpenVINO's runtime, one for the process: when the last one goes, its plugins are unloaded
+    while their threads are still there, and the next signal ends in a crash (2026.4)."""
+    return import_openvino().Core()
 
 
 class OpenVinoEngine(Engine):
@@ -112,7 +120,7 @@ def open_openvino(
     name = "graph" if isinstance(model, bytes) else str(model)
     try:
         data = model if isinstance(model, bytes) else model.read_bytes()
-        core = ov.Core()
+        core = _core()
         capable = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     except OSError as error:
         raise EngineError(f"{name} cannot be read: {error}") from error
