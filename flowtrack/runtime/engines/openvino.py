@@ -51,7 +51,8 @@ def import_openvino() -> Any:
 @cache
 def _core() -> Any:
     """OpenVINO's runtime, one for the process: when the last one goes, its plugins are unloaded
-    while their threads are still there, and the next signal ends in a crash (2026.4)."""
+    while their threads are still there, and the next signal ends in a crash (2026.4).
+    """
     return import_openvino().Core()
 
 
