@@ -16,7 +16,9 @@ from flowtrack import jit
 
 PACKAGE = Path(flowtrack.__file__).parent
 
-GROUND = {"structs", "skeleton", "errors", "schema", "flo", "jit", "posetrack_json", "report"}
+GROUND = {
+    "structs", "skeleton", "errors", "schema", "flo", "jit", "posetrack_json", "report", "cache",
+}  # fmt: skip
 _RUNTIME = {*GROUND, "tracker", "runtime"}
 MAY_IMPORT = {
     "__init__": set(),

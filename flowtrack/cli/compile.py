@@ -100,10 +100,10 @@ def compile_plans(
     Plans that match already are left alone. Each new one is compared with its ONNX graph on the
     CPU; where one differs too much, nothing is written.
     """
+    from flowtrack.cache import default_cache
     from flowtrack.export.compiling import CompileOptions, compile_bundle
     from flowtrack.export.tensorrt import BuildOptions, timing_cache_path
     from flowtrack.runtime.bundle import open_bundle
-    from flowtrack.runtime.cache import default_cache
     from flowtrack.runtime.engines.tensorrt.device import open_gpu
     from flowtrack.runtime.engines.tensorrt.library import require_tensorrt
 

@@ -69,7 +69,7 @@ def fetch(
     download broke off. PyTorch checkpoints are converted and compared, which needs
     `pip install 'flowtrack[export]'`.
     """
-    from flowtrack.runtime.cache import default_cache
+    from flowtrack.cache import default_cache
     from flowtrack.zoo.catalogue import PACKAGED, load_catalogue
 
     catalogue = load_catalogue(catalogue_file or PACKAGED)

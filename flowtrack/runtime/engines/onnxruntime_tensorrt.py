@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from flowtrack.cache import compiled_cache
 from flowtrack.errors import EngineError
-from flowtrack.runtime.cache import compiled_cache
 from flowtrack.runtime.engines.base import TensorSpec
 from flowtrack.runtime.engines.libraries import load_library
 from flowtrack.runtime.engines.onnxruntime import (

@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from flowtrack.cache import compiled_cache
 from flowtrack.errors import DependencyError, EngineError
-from flowtrack.runtime.cache import compiled_cache
 from flowtrack.runtime.engines.base import Array, Engine, TensorSpec
 
 Precision = Literal["f32", "bf16"]

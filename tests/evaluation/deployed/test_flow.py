@@ -168,7 +168,8 @@ def test_flow_of_a_bundle(tmp_path):
     for flow, what in ((True, r"flow\.onnx of .*network\.bundle, fp32"), (False, "DIS, fast")):
         path = tmp_path / ("network.bundle" if flow else "dis.bundle")
         write_bundle(path, *tiny_bundle(flow))
-        method = of_bundle(path)
+        # OpenVINO would drop the inputs of a network that looks at no picture.
+        method = of_bundle(path, "cpu") if flow else of_bundle(path)
         assert method.name == "bundle"
         assert re.search(what, method.what)
         (scores,) = measure([method], pairs)
