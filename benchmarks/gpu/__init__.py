@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-NAME = "gpu"
+from flowtrack.runtime.batching import BUCKETS
 
-BUCKETS = (1, 2, 4, 8, 16)
-"""Batch sizes of the pose network, see `flowtrack compile`."""
+NAME = "gpu"
 
 
 @dataclass(frozen=True)

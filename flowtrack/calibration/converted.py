@@ -31,7 +31,8 @@ def convertible(bundle: Bundle, parts: Sequence[str] = ()) -> list[str]:
         parts: those that are asked for; none: all that are networks.
 
     Raises:
-        OptionError: there is no network of that part, it occurs twice, or it is not fp32.
+        OptionError: there is no network of that part, it occurs twice, it is not fp32, or it reads
+            whole frames.
     """
     files = bundle.manifest.files()
     for part in parts:
@@ -46,6 +47,11 @@ def convertible(bundle: Bundle, parts: Sequence[str] = ()) -> list[str]:
             raise OptionError(
                 f"{bundle.path}: {part} is {files[part].precision}, expected fp32; start from the "
                 "bundle that it was made from"
+            )
+        if files[part].input.form == "frame":
+            raise OptionError(
+                f"{bundle.path}: {part} reads whole frames; convert the bundle that it was made "
+                "from, then `flowtrack export frame-in`"
             )
     return chosen
 

@@ -21,7 +21,6 @@ from flowtrack.calibration.int8 import quantizable, quantize
 from flowtrack.calibration.int8_options import Int8Options
 from flowtrack.calibration.ranges import RangeTable, measure_ranges, passes, read_ranges
 from flowtrack.calibration.sensitivity import Damage, rank_layers
-from flowtrack.errors import OptionError
 from flowtrack.evaluation.deployed.posetrack_set import TruthClip
 from flowtrack.runtime.bundle import Bundle, write_bundle
 
@@ -64,12 +63,11 @@ class Int8Calibration:
             progress: called after each frame.
 
         Raises:
-            OptionError: the bundle lacks a part, or one is not fp32 or reads whole frames.
+            OptionError: the bundle lacks a part, or one is not fp32, or reads whole frames.
             InputError: the frames show nobody, or are one colour all over.
         """
         self.bundle, self.material = bundle, material
         self.parts = convertible(bundle, parts)
-        _refuse_frame_form(bundle, self.parts)
         keep = kept_by_part({part: bundle.read(part) for part in self.parts}, options.keep)
         self.options = {part: replace(options, keep=keep[part]) for part in self.parts}
         self.feeds: dict[str, list[Feed]] = record_feeds(
@@ -112,6 +110,7 @@ class Int8Calibration:
     def quantised(
         self, tables: dict[str, RangeTable], device: str = "cpu", limits: Limits | None = None,
         clips: Sequence[TruthClip] = (), joints: str = "all",
+        progress: Callable[[], None] | None = None,
     ) -> Quantised:  # fmt: skip
         """Quantise the parts and hold them against the gate.
 
@@ -121,6 +120,7 @@ class Int8Calibration:
             limits: of the gate.
             clips: annotated ones, for mAP and MOTA before and after; none: not measured.
             joints: that are scored.
+            progress: called after each frame of each tracking run.
 
         Raises:
             InputError: a graph cannot be quantised, or there is nothing to compare.
@@ -134,7 +134,7 @@ class Int8Calibration:
             found[part] = gate.part(part, graphs[part])
         if clips:
             found["tracking"] = judge_on_truth(
-                self.bundle, graphs, "int8", clips, joints, gate.limits, device
+                self.bundle, graphs, "int8", clips, joints, gate.limits, device, progress
             )
         verdict = Verdict(found, gate.limits, len(gate.frames), device)
         return Quantised(graphs, layers, verdict)
@@ -178,13 +178,3 @@ class Int8Calibration:
 
 def _only(graph: bytes, table: RangeTable, options: Int8Options, layers: tuple[str, ...]) -> bytes:
     return quantize(graph, table, options, only=layers)
-
-
-def _refuse_frame_form(bundle: Bundle, parts: Sequence[str]) -> None:
-    files = bundle.manifest.files()
-    for part in parts:
-        if files[part].input.form == "frame":
-            raise OptionError(
-                f"{part} of {bundle.path} reads whole frames; calibrate the bundle that it was "
-                "made from, then `flowtrack export frame-in`"
-            )

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from flowtrack.cli.console import busy, command, note, print_json, progress_bar
-from flowtrack.cli.devices import DEVICE_HELP
-from flowtrack.cli.eval_posetrack import Joints, print_table
-from flowtrack.errors import ExportError, OptionError
+from flowtrack.cli.console import busy, command, note, progress_bar
+from flowtrack.cli.precision_options import (
+    Accept,
+    AsJson,
+    BundlePath,
+    Count,
+    Device,
+    Frames,
+    Html,
+    Images,
+    Joints,
+    Keep,
+    Out,
+    Parts,
+    Request,
+    Sensitivity,
+    Truth,
+)
+from flowtrack.errors import ExportError
 
 if TYPE_CHECKING:
     from flowtrack.calibration.feeds import Feed
@@ -25,74 +36,23 @@ if TYPE_CHECKING:
 _RUNS = 32
 """Most runs of a network that overflows are looked for in: what more would add is little."""
 
-_SHOWN = 10  # layers in a printed table
-
-
-@dataclass(frozen=True)
-class _Request:
-    """What is asked for on the command line."""
-
-    frames: str
-    out: Path
-    truth: Path | None
-    images: Path | None
-    joints: str | None
-    accept: str | None
-    sensitivity: bool
-    html: Path | None
-    as_json: bool
-
-    def check(self) -> None:
-        """Refuse what cannot be done, and what would be ignored."""
-        if self.truth is None and (self.images is not None or self.joints is not None):
-            raise OptionError("--images and --joints would be ignored without --truth; leave them "
-                              "out")  # fmt: skip
-        if self.accept is not None and not self.accept.strip():
-            raise OptionError("--accept is empty, expected a reason")
-        if self.html is not None and self.html.is_dir():
-            raise OptionError(f"--html {self.html} is a folder, expected a file; name another one")
-
 
 @command
 def fp16(
-    frames: Annotated[
-        str, typer.Option(help="Video, or folder of pictures, of the kind that will be tracked.")
-    ],
-    out: Annotated[Path, typer.Option(help="Bundle to write: a folder, or a .zip file.")],
-    bundle: Annotated[
-        Path | None,
-        typer.Option(help="Bundle to bring to fp16.", show_default="the default networks"),
-    ] = None,
-    count: Annotated[int, typer.Option(min=4, help="Frames to use; half of them only judge.")] = 40,
-    part: Annotated[
-        list[str] | None,
-        typer.Option(help="detector, pose or flow; repeat for several.", show_default="all"),
-    ] = None,
-    keep: Annotated[
-        list[str] | None,
-        typer.Option(help="Node, or operator type, that stays in fp32; repeatable."),
-    ] = None,
-    truth: Annotated[
-        Path | None, typer.Option(help="Annotated clips: mAP and MOTA before and after.")
-    ] = None,
-    images: Annotated[
-        Path | None, typer.Option(help="Folder that the truth's picture names are relative to.")
-    ] = None,
-    joints: Annotated[
-        Joints | None, typer.Option(help="Joints to score, with --truth.", show_default="all")
-    ] = None,
-    accept: Annotated[
-        str | None,
-        typer.Option(metavar="REASON", help="Write it although it fails; recorded with it."),
-    ] = None,
-    sensitivity: Annotated[
-        bool, typer.Option("--sensitivity", help="Measure what each layer costs.")
-    ] = False,
-    html: Annotated[
-        Path | None, typer.Option(help="Write a page with the figures and a plot of the layers.")
-    ] = None,
-    device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "cpu",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    frames: Frames,
+    out: Out,
+    bundle: BundlePath = None,
+    count: Count = 40,
+    part: Parts = None,
+    keep: Keep = None,
+    truth: Truth = None,
+    images: Images = None,
+    joints: Joints = None,
+    accept: Accept = None,
+    sensitivity: Sensitivity = False,
+    html: Html = None,
+    device: Device = "cpu",
+    as_json: AsJson = False,
 ) -> None:
     """Bring a bundle to half precision, for GPUs: the graphs say which tensor has which type.
 
@@ -101,7 +61,9 @@ def fp16(
     fp32, a third of them at most. CPUs have no half arithmetic; there its rounding is imitated.
     What still fails is not written, unless --accept says why it should be.
     """
-    request = _Request(frames, out, truth, images, joints, accept, sensitivity, html, as_json)
+    request = Request(
+        "fp16", frames, out, truth, images, joints, accept, sensitivity, html, as_json
+    )
     request.check()
 
     from flowtrack.calibration.converted import convertible, kept_by_part
@@ -126,11 +88,11 @@ def fp16(
     for name, item in made.items():
         if item.ranked or sensitivity or html is not None:
             ranked[name] = item.ranked or _ranked(name, models[name], feeds[name], kept[name])
-    _show(request, verdict, made, ranked)
+    request.show(
+        verdict, ranked, {"networks": {name: item.record() for name, item in made.items()}}
+    )
     if verdict.failures and accept is None:
         raise ExportError(_refusal(verdict, made))
-    if not verdict.failures and accept is not None:
-        note("nothing failed, so --accept is not recorded")
     _write(request, original, made, verdict)
 
 
@@ -157,16 +119,15 @@ def _halved(
 
 
 def _judged(
-    request: _Request, original: Bundle, made: Mapping[str, HalfNetwork], gate: Gate
+    request: Request, original: Bundle, made: Mapping[str, HalfNetwork], gate: Gate
 ) -> Verdict:
     """The verdict on all parts and, where truth is given, on tracking with them."""
     from flowtrack.calibration.converted import judge_on_truth
     from flowtrack.calibration.gate import Verdict
-    from flowtrack.evaluation.deployed.posetrack_set import open_clips
 
     found = {part: item.verdict for part, item in made.items()}
-    if request.truth is not None:
-        clips = open_clips(request.truth, request.images)
+    clips = request.clips()
+    if clips:
         graphs = {part: item.judged for part, item in made.items()}
         with progress_bar() as bar:
             task = bar.add_task("tracking in fp32 and fp16", total=2 * sum(map(len, clips)))
@@ -184,31 +145,6 @@ def _ranked(
 
     with busy(f"{part}: measuring what each layer costs"):
         return rank_halved(model, feeds, keep)
-
-
-def _show(
-    request: _Request,
-    verdict: Verdict,
-    made: Mapping[str, HalfNetwork],
-    ranked: Mapping[str, Sequence[Damage]],
-) -> None:
-    """The verdict for people or machines, and the page."""
-    from flowtrack.calibration.gate_report import verdict_dict, verdict_report, verdict_table
-    from flowtrack.calibration.sensitivity import sensitivity_table
-
-    if request.html is not None:
-        verdict_report("A bundle in fp16", verdict, ranked).write(request.html)
-        note(f"wrote {request.html}")
-    if request.as_json:
-        written = not verdict.failures or request.accept is not None
-        networks = {part: item.record() for part, item in made.items()}
-        print_json({"written": written, "networks": networks, **verdict_dict(verdict, ranked)})
-        return
-    title = f"fp16 on {verdict.device} against fp32, {verdict.frames} frames held out"
-    print_table(verdict_table(verdict), title)
-    if request.sensitivity:
-        for part, damages in ranked.items():
-            print_table(sensitivity_table(damages, _SHOWN), f"What each layer of {part} costs")
 
 
 def _refusal(verdict: Verdict, made: Mapping[str, HalfNetwork]) -> str:
@@ -229,14 +165,14 @@ def _refusal(verdict: Verdict, made: Mapping[str, HalfNetwork]) -> str:
 
 
 def _write(
-    request: _Request, original: Bundle, made: Mapping[str, HalfNetwork], verdict: Verdict
+    request: Request, original: Bundle, made: Mapping[str, HalfNetwork], verdict: Verdict
 ) -> None:
     from flowtrack.calibration.converted import with_networks
     from flowtrack.runtime.bundle import write_bundle
 
+    reason = request.reason(verdict)
     records = {
-        part: {**item.record(), **verdict.record(part, request.accept)}
-        for part, item in made.items()
+        part: {**item.record(), **verdict.record(part, reason)} for part, item in made.items()
     }
     graphs = {part: item.graph for part, item in made.items()}
     written = write_bundle(request.out, *with_networks(original, graphs, "fp16", records))

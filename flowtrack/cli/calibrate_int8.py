@@ -3,48 +3,48 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from flowtrack.cli.clip_data import ClipData
-from flowtrack.cli.console import command, note, print_json, progress_bar
-from flowtrack.cli.devices import DEVICE_HELP
-from flowtrack.cli.eval_posetrack import Joints, print_table
-from flowtrack.errors import ExportError, OptionError
+from flowtrack.cli.console import command, note, progress_bar
+from flowtrack.cli.precision_options import (
+    Accept,
+    AsJson,
+    BundlePath,
+    Count,
+    Device,
+    Frames,
+    Html,
+    Images,
+    Joints,
+    Keep,
+    Out,
+    Parts,
+    Request,
+    Sensitivity,
+    Truth,
+)
+from flowtrack.errors import ExportError
 
 if TYPE_CHECKING:
     from flowtrack.calibration.quantisation import Int8Calibration, Quantised
+    from flowtrack.calibration.ranges import RangeTable
     from flowtrack.calibration.sensitivity import Damage
-
-_SHOWN = 12  # worst layers in a table
 
 
 @command
 def int8(
-    frames: Annotated[
-        str, typer.Option(help="Video, or folder of pictures, of the kind that will be tracked.")
-    ],
-    out: Annotated[Path, typer.Option(help="Bundle to write: a folder, or a .zip file.")],
-    bundle: Annotated[
-        Path | None,
-        typer.Option(help="Bundle to bring to INT8.", show_default="the default networks"),
-    ] = None,
-    count: Annotated[
-        int, typer.Option(min=4, help="Frames to use; half of them only judge.")
-    ] = 200,
+    frames: Frames,
+    out: Out,
+    bundle: BundlePath = None,
+    count: Count = 200,
     method: Annotated[
         Literal["entropy", "minmax", "percentile"],
         typer.Option(help="Which magnitude of an activation becomes 127."),
     ] = "percentile",
-    part: Annotated[
-        list[str] | None,
-        typer.Option(help="detector, pose or flow; repeat for several.", show_default="all"),
-    ] = None,
-    keep: Annotated[
-        list[str] | None,
-        typer.Option(help="Node, or operator type, that stays in higher precision; repeatable."),
-    ] = None,
+    part: Parts = None,
+    keep: Keep = None,
     transposed: Annotated[
         bool, typer.Option("--transposed", help="Transposed convolutions in INT8 as well.")
     ] = False,
@@ -52,27 +52,14 @@ def int8(
         Path | None,
         typer.Option(help="Folder of measured ranges: used if there, written if not."),
     ] = None,
-    truth: Annotated[
-        Path | None, typer.Option(help="Annotated clips: mAP and MOTA before and after.")
-    ] = None,
-    images: Annotated[
-        Path | None, typer.Option(help="Folder that the truth's picture names are relative to.")
-    ] = None,
-    joints: Annotated[
-        Joints | None, typer.Option(help="Joints to score, with --truth.", show_default="all")
-    ] = None,
-    accept: Annotated[
-        str | None,
-        typer.Option(metavar="REASON", help="Write it although it fails; recorded with it."),
-    ] = None,
-    sensitivity: Annotated[
-        bool, typer.Option("--sensitivity", help="Measure what each layer costs.")
-    ] = False,
-    html: Annotated[
-        Path | None, typer.Option(help="Write a page with the figures and a plot of the layers.")
-    ] = None,
-    device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "cpu",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    truth: Truth = None,
+    images: Images = None,
+    joints: Joints = None,
+    accept: Accept = None,
+    sensitivity: Sensitivity = False,
+    html: Html = None,
+    device: Device = "cpu",
+    as_json: AsJson = False,
 ) -> None:
     """Bring a bundle to INT8 as explicit Q/DQ nodes: one graph for every runtime that has INT8.
 
@@ -87,12 +74,10 @@ def int8(
     from flowtrack.runtime.default import default_bundle_path
     from flowtrack.runtime.engines import choose_device
 
-    if truth is None and (images is not None or joints is not None):
-        raise OptionError("--images and --joints would be ignored without --truth; leave them out")
-    if html is not None and html.is_dir():
-        raise OptionError(f"--html {html} is a folder, expected a file; name another one")
-    if accept is not None and not accept.strip():
-        raise OptionError("--accept is empty, expected a reason")
+    request = Request(
+        "INT8", frames, out, truth, images, joints, accept, sensitivity, html, as_json
+    )
+    request.check()
     chosen_device, _ = choose_device(device)
     options = Int8Options(method=method, keep=tuple(keep or ()), transposed=transposed)
     opened = open_bundle(bundle or default_bundle_path())
@@ -105,31 +90,31 @@ def int8(
     with progress_bar() as bar:
         task = bar.add_task("measuring ranges", total=calibration.runs())
         tables = calibration.tables(table, lambda: bar.advance(task))
-    clips: list[Any] = []
-    if truth is not None:
-        data = ClipData(truth, images, None)
-        with data.opened() as found:
-            clips = found
-    result = calibration.quantised(tables, chosen_device, clips=clips, joints=joints or "all")
-    failed = bool(result.verdict.failures)
-    ranked: dict[str, list[Damage]] = {}
-    if sensitivity or html is not None or (failed and accept is None):
-        ranked = _ranked(calibration, tables)
-    if html is not None:
-        _write_page(html, result, ranked)
-    if as_json:
-        _print_json(result, ranked, written=not failed or accept is not None)
-    else:
-        _show(result, ranked if sensitivity else {})
-    if failed and accept is None:
+    result = _judged(request, calibration, tables, chosen_device)
+    refused = bool(result.verdict.failures) and accept is None
+    wanted = sensitivity or html is not None or refused
+    ranked = _ranked(calibration, tables) if wanted else {}
+    request.show(result.verdict, ranked, {"layers": result.layers})
+    if refused:
         raise ExportError(_refusal(result, ranked))
-    if not failed and accept is not None:
-        note("nothing failed, so --accept is not recorded")
-    written = calibration.write(result, out, accept if failed else None)
-    note(f"{written.path}: {', '.join(result.graphs)} in INT8")
+    written = calibration.write(result, out, request.reason(result.verdict))
+    layers = ", ".join(f"{part} ({count} layers)" for part, count in result.layers.items())
+    note(f"{written.path}: in INT8 are {layers}")
 
 
-def _ranked(calibration: Int8Calibration, tables: dict[str, Any]) -> dict[str, list[Damage]]:
+def _judged(
+    request: Request, calibration: Int8Calibration, tables: dict[str, RangeTable], device: str
+) -> Quantised:
+    clips = request.clips()
+    with progress_bar() as bar:
+        task = bar.add_task("comparing with fp32", total=2 * sum(map(len, clips)) or None)
+        return calibration.quantised(
+            tables, device, clips=clips, joints=request.joints or "all",
+            progress=lambda: bar.advance(task),
+        )  # fmt: skip
+
+
+def _ranked(calibration: Int8Calibration, tables: dict[str, RangeTable]) -> dict[str, list[Damage]]:
     with progress_bar() as bar:
         task = bar.add_task("measuring layers", total=None)
         return calibration.sensitivity(tables, lambda: bar.advance(task))
@@ -146,31 +131,3 @@ def _refusal(result: Quantised, ranked: dict[str, list[Damage]]) -> str:
         "precision with --keep, take more or other frames or another --method, or name a reason "
         "with --accept"
     )
-
-
-def _show(result: Quantised, ranked: dict[str, list[Damage]]) -> None:
-    from flowtrack.calibration.gate_report import verdict_table
-    from flowtrack.calibration.sensitivity import sensitivity_table
-
-    verdict = result.verdict
-    title = f"INT8 on {verdict.device} against fp32, {verdict.frames} frames held out"
-    print_table(verdict_table(verdict), title)
-    layers = ", ".join(f"{part} {count}" for part, count in result.layers.items())
-    note(f"layers in INT8: {layers}")
-    for part, damages in ranked.items():
-        print_table(sensitivity_table(damages, _SHOWN), f"What each layer of {part} costs")
-
-
-def _print_json(result: Quantised, ranked: dict[str, list[Damage]], *, written: bool) -> None:
-    from flowtrack.calibration.gate_report import verdict_dict
-
-    print_json(
-        {"written": written, "layers": result.layers, **verdict_dict(result.verdict, ranked)}
-    )
-
-
-def _write_page(path: Path, result: Quantised, ranked: dict[str, list[Damage]]) -> None:
-    from flowtrack.calibration.gate_report import verdict_report
-
-    verdict_report("INT8", result.verdict, ranked).write(path)
-    note(f"wrote {path}")

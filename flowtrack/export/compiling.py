@@ -14,8 +14,9 @@ import numpy as np
 from flowtrack import __version__
 from flowtrack.errors import BundleError, OptionError
 from flowtrack.export.plan_parity import compare_plan
-from flowtrack.export.profiles import BUCKETS, FrameSizes, check_buckets, profiles_for
+from flowtrack.export.profiles import FrameSizes, check_buckets, profiles_for
 from flowtrack.export.tensorrt import BuildOptions, Progress, build_plan, wanted_fingerprint
+from flowtrack.runtime.batching import BUCKETS
 from flowtrack.runtime.bundle import Bundle, write_bundle
 from flowtrack.runtime.detector import Detector
 from flowtrack.runtime.engines import Engine, TensorSpec, open_engine

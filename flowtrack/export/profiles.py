@@ -8,13 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from flowtrack.errors import ExportError, OptionError
+from flowtrack.runtime.batching import BUCKETS
 from flowtrack.runtime.engines import TensorSpec
 from flowtrack.runtime.flow import reduced_side
 from flowtrack.runtime.manifest import FlowSpec, InputSpec, Manifest
 from flowtrack.runtime.plans import Shape, Shapes
-
-BUCKETS = (1, 2, 4, 8, 16)
-"""Batch sizes of the pose network; detector and flow see one frame at a time."""
 
 Size = tuple[int, int]
 

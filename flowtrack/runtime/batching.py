@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ Array = npt.NDArray[Any]
 
 MAX_BATCH = 32
 """Pictures that go through a network of free batch size at once; bounds the memory of a crowd."""
+
+BUCKETS = (1, 2, 4, 8, 16)
+"""Batch sizes that GPUs are tuned for: a batch is filled up to the next, larger ones are split."""
 
 
 def run_batched(
@@ -40,3 +44,28 @@ def run_batched(
         outputs = run(np.ascontiguousarray(part))
         parts.append({name: value[: size - filling] for name, value in outputs.items()})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A run's share of a batch: rows `start` to `start + count`, filled up to `bucket`."""
+
+    start: int
+    count: int
+    bucket: int
+
+
+def split_batch(count: int, buckets: Sequence[int]) -> list[Part]:
+    """The runs for a batch: as many of the largest bucket as there are, the rest in the least
+    bucket that holds it.
+
+    Args:
+        count: rows of the batch, at least 1.
+        buckets: batch sizes that the network is tuned for.
+    """
+    sizes = sorted(buckets)
+    parts = []
+    for start in range(0, count, sizes[-1]):
+        left = min(count - start, sizes[-1])
+        parts.append(Part(start, left, next(size for size in sizes if size >= left)))
+    return parts

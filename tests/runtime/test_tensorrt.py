@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowtrack.errors import EngineError, InputError
+from flowtrack.runtime.batching import Part, split_batch
 from flowtrack.runtime.engines import open_engine
 from flowtrack.runtime.engines.tensorrt import open_tensorrt
 from flowtrack.runtime.engines.tensorrt.contexts import MOST_FREE_SHAPES
-from flowtrack.runtime.engines.tensorrt.runner import Part, split_batch
 from tests.support.graphs import assemble, helper
 from tests.support.tensorrt_double import calls, tensorrt_double
 from tests.support.tensorrt_plans import BUCKETS, GRAPH, PROFILES, crops, maps, plan_of

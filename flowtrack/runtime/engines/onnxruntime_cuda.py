@@ -22,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from flowtrack.errors import EngineError, InputError, OptionError
+from flowtrack.runtime.batching import BUCKETS, Part, split_batch
 from flowtrack.runtime.engines.base import Array, DeviceArray, Engine, TensorSpec
 from flowtrack.runtime.engines.cuda_recording import recording
 from flowtrack.runtime.engines.driver import gpus
@@ -33,10 +34,6 @@ from flowtrack.runtime.engines.onnxruntime import (
     require_provider,
     tensor_specs,
 )
-from flowtrack.runtime.engines.tensorrt.runner import Part, split_batch
-
-BUCKETS = (1, 2, 4, 8, 16)
-"""Sizes that batches are filled up to; larger ones are split."""
 
 MOST_SHAPES = 8
 """Sets of input shapes whose memory is kept; the one that was not used for longest goes first."""

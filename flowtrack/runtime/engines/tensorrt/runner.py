@@ -6,12 +6,12 @@ import math
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from flowtrack.errors import EngineError, InputError
+from flowtrack.runtime.batching import Part, split_batch
 from flowtrack.runtime.engines.base import Array, DeviceArray, Engine, TensorSpec
 from flowtrack.runtime.engines.tensorrt.contexts import Contexts, Slot
 from flowtrack.runtime.engines.tensorrt.device import Gpu, Placed, open_gpu
@@ -47,31 +47,6 @@ def open_tensorrt(
     device = open_gpu(gpu)
     refuse_difference(fingerprint, this_machine(device))
     return TensorRTEngine(plan, fingerprint, device, graphs)
-
-
-@dataclass(frozen=True)
-class Part:
-    """A run's share of a batch: rows `start` to `start + count`, filled up to `bucket`."""
-
-    start: int
-    count: int
-    bucket: int
-
-
-def split_batch(count: int, buckets: Sequence[int]) -> list[Part]:
-    """The runs for a batch: as many of the largest bucket as there are, the rest in the least
-    bucket that holds it.
-
-    Args:
-        count: rows of the batch, at least 1.
-        buckets: batch sizes of the plan.
-    """
-    sizes = sorted(buckets)
-    parts = []
-    for start in range(0, count, sizes[-1]):
-        left = min(count - start, sizes[-1])
-        parts.append(Part(start, left, next(size for size in sizes if size >= left)))
-    return parts
 
 
 class TensorRTEngine(Engine):
