@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -35,6 +35,17 @@ def verify(
     for part, file in files.items():
         record = "no parity record (not exported by flowtrack)"
         if file.parity is not None:
-            record = ", ".join(f"{name} {value}" for name, value in file.parity.items())
+            record = _summary(file.parity)
         note(f"{part}: {file.path} sha256 {file.sha256[:12]}, {file.precision}; {record}")
     note(f"{path}: manifest, hashes and one run of every network are good")
+
+
+def _summary(parity: dict[str, Any]) -> str:
+    """The plain entries of a record, and the names of further comparisons; --json has them all."""
+    plain = [f"{name} {value}" for name, value in parity.items() if not isinstance(value, dict)]
+    further = [
+        f"{name} accepted ({value['accepted']})" if value.get("accepted") else name
+        for name, value in parity.items()
+        if isinstance(value, dict) and name != "versions"
+    ]
+    return ", ".join(plain) + (f"; further compared: {', '.join(further)}" if further else "")
