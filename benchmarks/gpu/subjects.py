@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from flowtrack.calibration.converted import with_networks
+from flowtrack.export.precision import half_graph
 from flowtrack.runtime.bundle import Bundle, write_bundle
 from flowtrack.runtime.engines import Engine, TensorSpec
 from flowtrack.runtime.preprocess import crop_matrices
@@ -145,44 +146,11 @@ def _texture(random: Any, height: int, width: int) -> Array:
 
 
 def halved(subject: Subject) -> Subject:
-    """The same network with half tensors inside, by ONNX Runtime's own conversion."""
+    """The same network with half tensors inside, as `flowtrack calibrate fp16` makes it."""
     return replace(subject, content=half_graph(subject.content), precision="fp16", module=None)
 
 
-def half_graph(content: bytes) -> bytes:
-    """An ONNX file with half tensors inside; what goes in and comes out keeps its type.
-
-    Speed is measured on it, and its places are held against the CPU's; `flowtrack calibrate fp16`
-    makes what goes into production.
-    """
-    import onnx
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-    from onnxruntime.transformers.onnx_model import OnnxModel
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it tells of every weight too small for half precision
-        model = convert_float_to_float16(onnx.load_model_from_string(content), keep_io_types=True)
-    OnnxModel.graph_topological_sort(model.graph)
-    half: bytes = model.SerializeToString()
-    return half
-
-
 def half_bundle(bundle: Bundle, place: Path) -> Bundle:
-    """A copy of a bundle whose networks have half tensors inside, without parity records."""
-    manifest = bundle.manifest
-    graphs = {part: half_graph(bundle.read(part)) for part in manifest.files()}
-    made = {
-        part: replace(file, sha256=hashlib.sha256(graphs[part]).hexdigest(), precision="fp16",
-                      parity=None)
-        for part, file in manifest.files().items()
-    }  # fmt: skip
-    flow = manifest.flow
-    if flow is not None and "flow" in made:
-        flow = replace(flow, file=made["flow"])
-    manifest = replace(
-        manifest,
-        detector=replace(manifest.detector, file=made["detector"]),
-        pose=replace(manifest.pose, file=made["pose"]),
-        flow=flow,
-    )
-    return write_bundle(place, manifest, {made[part].path: graphs[part] for part in graphs})
+    """A copy of a bundle whose networks have half tensors inside, not gone through the gate."""
+    graphs = {part: half_graph(bundle.read(part)) for part in bundle.manifest.files()}
+    return write_bundle(place, *with_networks(bundle, graphs, "fp16", {}))

@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from flowtrack import __version__
-from flowtrack.calibration.gate import Limits, PartVerdict, judge_tracking
 from flowtrack.calibration.layers import Network
+from flowtrack.calibration.verdict import Limits, PartVerdict, judge_tracking
 from flowtrack.errors import OptionError
 from flowtrack.evaluation.deployed.networks import open_networks
 from flowtrack.evaluation.deployed.posetrack import run_clips

@@ -30,8 +30,9 @@ def record_feeds(
 ) -> dict[str, list[Feed]]:
     """Run a bundle's networks on frames, as tracking does, and keep what they are fed.
 
-    The detector sees every frame, the flow network each pair of neighbours of one size, and the
-    pose network the people that are detected with the score the bundle's tracker asks for.
+    The detector sees every frame, the flow network each pair of neighbours of one size that lie as
+    close together as the first two, and the pose network the people that are detected with the
+    score the bundle's tracker asks for.
 
     Args:
         bundle: fp32, on the CPU.
@@ -58,14 +59,14 @@ def record_feeds(
     pose = PoseEstimator(recorders["pose"], manifest.pose, skeleton_named(manifest.skeleton))
     flow = None
     if manifest.flow is not None and "flow" in recorders:
-        flow = NetworkFlow(recorders["flow"], manifest.flow)
+        flow = _Neighbours(NetworkFlow(recorders["flow"], manifest.flow))
     threshold = manifest.tracker_options.box_threshold
-    count, plain, before = 0, 0, None
+    count, plain = 0, 0
     for frame in frames:
         boxes = detector(frame)
         pose(frame, boxes[boxes.score >= np.float32(threshold)])
         if flow is not None:
-            before = _flow_run(flow, before, frame)
+            flow.see(frame)
         count += 1
         plain += int(frame.image.min() == frame.image.max())
         if progress is not None:
@@ -80,11 +81,24 @@ def record_feeds(
     return feeds
 
 
-def _flow_run(flow: NetworkFlow, before: FlowImage | None, frame: Frame) -> FlowImage:
-    image = flow.prepare(frame)
-    if before is not None and before.size == image.size:
-        flow.between(before, image)
-    return image
+class _Neighbours:
+    """A flow network that runs on frames that follow each other, and not from moment to moment."""
+
+    def __init__(self, flow: NetworkFlow) -> None:
+        self._flow = flow
+        self._before: tuple[int, FlowImage] | None = None  # its frame's index comes first
+        self._step: int | None = None
+
+    def see(self, frame: Frame) -> None:
+        """Run on the last frame and this one, if they are neighbours."""
+        image = self._flow.prepare(frame)
+        if self._before is not None:
+            index, before = self._before
+            step = frame.index - index
+            self._step = self._step or step
+            if step <= self._step and before.size == image.size:
+                self._flow.between(before, image)
+        self._before = frame.index, image
 
 
 def _check_run(feeds: Mapping[str, list[Feed]], count: int, threshold: float) -> None:

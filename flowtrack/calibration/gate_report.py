@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from flowtrack.calibration.gate import Limits, Verdict
 from flowtrack.calibration.sensitivity import Damage, add_sensitivity, sensitivity_dict
+from flowtrack.calibration.verdict import Limits, Verdict
 from flowtrack.report import Report
 
 Rankings = Mapping[str, Sequence[Damage]]

@@ -15,12 +15,13 @@ from flowtrack.calibration.converted import (
     with_networks,
 )
 from flowtrack.calibration.feeds import Feed, record_feeds
-from flowtrack.calibration.gate import Gate, Limits, Verdict
+from flowtrack.calibration.gate import Gate
 from flowtrack.calibration.held_out import Material
 from flowtrack.calibration.int8 import quantizable, quantize
 from flowtrack.calibration.int8_options import Int8Options
 from flowtrack.calibration.ranges import RangeTable, measure_ranges, passes, read_ranges
 from flowtrack.calibration.sensitivity import Damage, rank_layers
+from flowtrack.calibration.verdict import Limits, Verdict
 from flowtrack.evaluation.deployed.posetrack_set import TruthClip
 from flowtrack.runtime.bundle import Bundle, write_bundle
 

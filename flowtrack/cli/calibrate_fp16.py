@@ -27,9 +27,10 @@ from flowtrack.errors import ExportError
 
 if TYPE_CHECKING:
     from flowtrack.calibration.feeds import Feed
-    from flowtrack.calibration.gate import Gate, Verdict
+    from flowtrack.calibration.gate import Gate
     from flowtrack.calibration.held_out import Material
     from flowtrack.calibration.sensitivity import Damage
+    from flowtrack.calibration.verdict import Verdict
     from flowtrack.export.islands import HalfNetwork
     from flowtrack.runtime.bundle import Bundle
 
@@ -123,7 +124,7 @@ def _judged(
 ) -> Verdict:
     """The verdict on all parts and, where truth is given, on tracking with them."""
     from flowtrack.calibration.converted import judge_on_truth
-    from flowtrack.calibration.gate import Verdict
+    from flowtrack.calibration.verdict import Verdict
 
     found = {part: item.verdict for part, item in made.items()}
     clips = request.clips()

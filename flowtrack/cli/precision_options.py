@@ -16,8 +16,8 @@ from flowtrack.cli.eval_posetrack import print_table
 from flowtrack.errors import OptionError
 
 if TYPE_CHECKING:
-    from flowtrack.calibration.gate import Verdict
     from flowtrack.calibration.sensitivity import Damage
+    from flowtrack.calibration.verdict import Verdict
     from flowtrack.evaluation.deployed.posetrack_set import TruthClip
 
 _SHOWN = 10  # layers in a printed table

@@ -15,9 +15,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from flowtrack.calibration.gate import Gate, PartVerdict
+from flowtrack.calibration.gate import Gate
 from flowtrack.calibration.layers import Network
 from flowtrack.calibration.sensitivity import Damage, Feed, rank_layers
+from flowtrack.calibration.verdict import PartVerdict
 from flowtrack.export.precision import (
     LARGEST,
     half_graph,

@@ -13,8 +13,8 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from flowtrack.calibration.agreement import compare_boxes, compare_flow, compare_poses
 from flowtrack.errors import ExportError
 from flowtrack.runtime.detector import Detector
 from flowtrack.runtime.engines import Engine
@@ -23,8 +23,6 @@ from flowtrack.runtime.pipeline import open_flow
 from flowtrack.runtime.pose import PoseEstimator
 from flowtrack.skeleton import skeleton_named
 from flowtrack.structs import Boxes, FloatArray, Frame, Poses
-from flowtrack.tracker.boxes import iou_matrix
-from flowtrack.tracker.oks import oks_matrix
 
 OKS_LIMIT = 0.98
 """Least mean OKS of a plan's poses to those of its graph."""
@@ -104,29 +102,28 @@ def compare_plan(
 def _detector(
     manifest: Manifest, graph: Engine, plan: Engine, frames: Sequence[Frame]
 ) -> tuple[dict[str, Any], str | None]:
-    """Boxes that the tracker would take, each with its nearest on the other side."""
-    threshold = manifest.tracker_options.box_threshold
-    expected, found = (Detector(engine, manifest.detector) for engine in (graph, plan))
-    overlaps = [
-        _overlaps(*(there[there.score >= threshold] for there in (expected(frame), found(frame))))
-        for frame in frames
-    ]
-    iou = np.concatenate(overlaps)
+    """Boxes that the tracker would take, each with its counterpart on the other side."""
+    threshold = np.float32(manifest.tracker_options.box_threshold)
+    expected, found = (
+        [
+            boxes[boxes.score >= threshold]
+            for boxes in map(Detector(engine, manifest.detector), frames)
+        ]
+        for engine in (graph, plan)
+    )
+    agreement = compare_boxes(expected, found)
+    alone = int(agreement.lost.sum() + agreement.invented.sum())
+    # Each of a pair counts, so that what stands alone has the weight of one box.
+    iou = np.concatenate([np.repeat(agreement.iou, 2), np.zeros(alone, np.float32)])
     mean = float(iou.mean()) if len(iou) else 0.0
     figures = {
-        "boxes": len(iou), "mean_iou": mean, "least_iou": float(iou.min(initial=1.0)),
-        "limit_mean_iou": IOU_LIMIT,
+        "boxes": len(iou), "alone": alone, "mean_iou": mean,
+        "least_iou": float(iou.min(initial=1.0)), "limit_mean_iou": IOU_LIMIT,
     }  # fmt: skip
     failure = f"boxes have a mean IoU of {mean:.3f}, expected at least {IOU_LIMIT}"
     if not len(iou):
         failure = f"neither finds anybody in these frames, so there is {_NOTHING}"
     return figures, None if mean >= IOU_LIMIT else failure
-
-
-def _overlaps(expected: Boxes, found: Boxes) -> FloatArray:
-    """IoU of every box of either side to the best of the other; 0 where there is none."""
-    iou = iou_matrix(expected.xyxy, found.xyxy)
-    return np.concatenate([iou.max(axis=1, initial=0.0), iou.max(axis=0, initial=0.0)])
 
 
 def _pose(
@@ -140,7 +137,8 @@ def _pose(
     """Joints of the same people, in batches of every size that the plan is tuned for."""
     skeleton = skeleton_named(manifest.skeleton)
     expected, found = (PoseEstimator(engine, manifest.pose, skeleton) for engine in (graph, plan))
-    similarity, distance = [], []
+    reference: list[Poses] = []
+    others: list[Poses] = []
     for frame, boxes in zip(frames, detections, strict=True):
         people = boxes if len(boxes) else Boxes.detected(
             [[0.0, 0.0, float(frame.width), float(frame.height)]], [1.0]
@@ -148,38 +146,24 @@ def _pose(
         truth = expected(frame, people)
         for count in buckets or (len(people),):
             rows = np.resize(np.arange(len(people)), count)
-            poses = found(frame, people[rows])
-            oks, px = _agreement(truth[rows], poses, manifest, skeleton.sigmas)
-            similarity.append(oks)
-            distance.append(px)
-    oks, px = np.concatenate(similarity), np.concatenate(distance)
+            reference.append(truth[rows])
+            others.append(found(frame, people[rows]))
+    threshold = manifest.tracker_options.joint_threshold
+    agreement = compare_poses(reference, others, threshold, skeleton.sigmas)
+    oks = np.nan_to_num(agreement.oks, nan=1.0)  # NaN: neither sees anybody
+    compared = agreement.px[~np.isnan(agreement.px)]
+    px = compared[np.isfinite(compared)]
     mean = float(oks.mean())
     figures = {
-        "people": len(oks), "joints": len(px), "batches": list(buckets),
+        "people": len(oks), "joints": len(compared), "missed_joints": len(compared) - len(px),
+        "batches": list(buckets),
         "mean_oks": mean, "least_oks": float(oks.min()), "limit_mean_oks": OKS_LIMIT,
         "median_px": _quantile(px, 0.5), "p99_px": _quantile(px, 0.99),
     }  # fmt: skip
     failure = f"poses have a mean OKS of {mean:.3f}, expected at least {OKS_LIMIT}"
-    if not len(px) and mean == 1.0:
+    if np.isnan(agreement.oks).all():
         return figures, f"neither finds a joint in these frames, so there is {_NOTHING}"
     return figures, None if mean >= OKS_LIMIT else failure
-
-
-def _agreement(
-    expected: Poses, found: Poses, manifest: Manifest, sigmas: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """OKS person by person, and distances of the joints that the tracker would keep."""
-    threshold = manifest.tracker_options.joint_threshold
-    usable: npt.NDArray[np.bool_] = np.asarray(expected.score >= threshold)
-    # A network that is sure of nothing is held against all that it gives.
-    usable[~usable.any(axis=1)] = True
-    usable &= np.isfinite(expected.xy).all(axis=2)
-    there: npt.NDArray[np.bool_] = np.asarray(np.isfinite(found.xy).all(axis=2))
-    sides = expected.box[:, 2:] - expected.box[:, :2]
-    oks = oks_matrix(expected.xy, usable, sides.prod(axis=1), found.xy, there, sigmas).diagonal()
-    blank = ~usable.any(axis=1) & ~there.any(axis=1)  # both sides see nobody
-    px = np.linalg.norm(expected.xy - found.xy, axis=2)[usable & there]
-    return np.where(blank, np.float32(1.0), oks), px
 
 
 def _flow(
@@ -191,8 +175,8 @@ def _flow(
         flow = open_flow(manifest.flow, engine)
         assert flow is not None
         images = [flow.prepare(frame) for frame in frames]
-        fields.append(np.stack([flow.between(*pair).uv for pair in pairwise(images)]))
-    difference = np.linalg.norm(fields[0] - fields[1], axis=1)
+        fields.append([flow.between(*pair) for pair in pairwise(images)])
+    difference = compare_flow(*fields).error
     mean = float(difference.mean())
     figures = {
         "vectors": difference.size, "mean_px": mean, "p99_px": _quantile(difference.ravel(), 0.99),

@@ -21,7 +21,9 @@ from benchmarks.gpu.transfers import transfers
 from benchmarks.records import Record, Report, Skipped
 from flowtrack.errors import EngineError
 from flowtrack.export.frame_bundle import frame_bundle
-from flowtrack.runtime.bundle import write_bundle
+from flowtrack.export.precision import half_graph
+from flowtrack.runtime.bundle import open_bundle, write_bundle
+from flowtrack.runtime.default import default_bundle_path
 from flowtrack.runtime.engines import open_engine
 from flowtrack.runtime.engines.driver import cuda_driver_version
 from flowtrack.runtime.engines.onnxruntime import open_onnxruntime
@@ -187,13 +189,20 @@ def test_an_error_in_a_thread_is_raised(bundles, frames):
         tracking.in_threads([pipeline, pipeline], wrong)
 
 
-def test_half_precision_stays_near(bundles, tmp_path):
-    half = half_bundle(bundles["tiny"], tmp_path / "half")
+def test_half_networks_are_those_of_calibrate_fp16(frames, tmp_path):
+    bundle = open_bundle(default_bundle_path())
+    half = half_bundle(bundle, tmp_path / "half")
     assert {file.precision for file in half.manifest.files().values()} == {"fp16"}
-    subject = of_bundle(half, "half")[1]
-    assert subject.precision == "fp16"
-    assert halved(of_bundle(bundles["tiny"], "tiny")[1]).content == subject.content
-    open_engine(subject.content, "cpu", 1)
+    framed = frame_bundle(half, tmp_path / "framed", [frame.image for frame in frames])
+    for subject, plain, in_frame in zip(
+        of_bundle(half, "half"),
+        of_bundle(bundle, "plain"),
+        of_bundle(framed, "framed"),
+        strict=True,
+    ):
+        assert subject.precision == in_frame.precision == "fp16"
+        assert subject.content == half_graph(plain.content) == halved(plain).content
+        open_engine(subject.content, "cpu", 1)
 
 
 def tiny_suite(bundles, frames, folder):

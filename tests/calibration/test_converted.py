@@ -9,7 +9,7 @@ from flowtrack.calibration.converted import (
     kept_by_part,
     with_networks,
 )
-from flowtrack.calibration.gate import Limits
+from flowtrack.calibration.verdict import Limits
 from flowtrack.errors import OptionError
 from flowtrack.evaluation.deployed.posetrack_set import open_clips
 from flowtrack.runtime.bundle import open_bundle, write_bundle

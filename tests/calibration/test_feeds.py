@@ -79,6 +79,17 @@ def test_progress_is_told_frame_by_frame(bundle):
     assert len(told) == 4
 
 
+@pytest.mark.parametrize(
+    ("shown", "pairs"),
+    [([0, 1, 8, 9], [(0, 1), (8, 9)]), ([0, 5, 10, 20], [(0, 5), (5, 10)]), ([3, 9], [(3, 9)])],
+)
+def test_flow_runs_within_moments_and_not_between_them(bundle, shown, pairs):
+    feeds = record_feeds(bundle, [frame for frame in frames(21) if frame.index in shown], 9)["flow"]
+    assert (
+        list(zip(*(numbers(feeds, name) for name in ("previous", "current")), strict=True)) == pairs
+    )
+
+
 def test_pictures_of_other_sizes_give_no_pair(bundle):
     given = [*frames(2), *(replace(frame, index=2) for frame in frames(1, (32, 48)))]
     assert len(record_feeds(bundle, given, 9)["flow"]) == 1

@@ -9,18 +9,17 @@ import pytest
 from onnx import numpy_helper
 
 from flowtrack.calibration.agreement import BoxAgreement, FlowAgreement, PoseAgreement
-from flowtrack.calibration.gate import (
-    Gate,
+from flowtrack.calibration.gate import Gate, judge
+from flowtrack.calibration.gate_report import verdict_dict, verdict_report, verdict_table
+from flowtrack.calibration.verdict import (
     Limits,
     PartVerdict,
     Verdict,
-    judge,
     judge_boxes,
     judge_flow,
     judge_poses,
     judge_tracking,
 )
-from flowtrack.calibration.gate_report import verdict_dict, verdict_report, verdict_table
 from flowtrack.errors import InputError, OptionError
 from flowtrack.runtime.bundle import write_bundle
 from flowtrack.structs import Frame
