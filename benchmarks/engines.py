@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from benchmarks.gpu.subjects import Array, Subject, feeds, of_bundle, reference_networks
 from benchmarks.measure import Effort, Work, take_turns
@@ -30,6 +30,7 @@ NAME = "engines"
 Made = TypeVar("Made")
 Loaded = TypeVar("Loaded")
 Feed = dict[str, Array]
+Form = Literal["fp32", "int8", "int8 throughout"]
 
 BATCHES = (1, 4, 8)
 """People at once, for pose networks; detector and flow see one frame at a time."""
@@ -40,7 +41,7 @@ SIZE = (360, 640)
 INT8_LIMIT = 3.5
 """How often faster than ONNX Runtime in fp32 PoseResNet-50 must be in INT8, one person at once."""
 
-_LIMITED = "PoseResNet-50 256x192"
+_LIMITED = ("PoseResNet-50 256x192", 1, "OpenVINO INT8, last layers too")
 _CALIBRATED = 4  # runs that ranges are measured on: enough for a graph's form, which sets its speed
 
 
@@ -51,21 +52,22 @@ class Way:
     Attributes:
         name: for people.
         device: one of `flowtrack.runtime.engines.DEVICES`.
-        int8: take the quantised form of the graph.
+        form: of the graph: as it is, quantised but for its last layers, or quantised throughout.
     """
 
     name: str
     device: str
-    int8: bool = False
+    form: Form = "fp32"
 
 
 BASE = Way("ONNX Runtime fp32", "cpu")
 WAYS = (
     BASE,
-    Way("ONNX Runtime INT8", "cpu", int8=True),
+    Way("ONNX Runtime INT8", "cpu", "int8"),
     Way("OpenVINO fp32", "openvino"),
     Way("OpenVINO bf16", "openvino-bf16"),
-    Way("OpenVINO INT8", "openvino", int8=True),
+    Way("OpenVINO INT8", "openvino", "int8"),
+    Way("OpenVINO INT8, last layers too", "openvino", "int8 throughout"),
 )
 
 
@@ -105,8 +107,11 @@ def network(subject: Subject, effort: Effort) -> Iterator[Record]:
     batches = subject.batches(BATCHES) if subject.part == "pose" else (subject.fixed or 1,)
     reference = open_engine(subject.content, "cpu")
     given = [feeds(reference, subject, batch, SIZE) for batch in batches]
-    quantised = quantised_graph(subject.content, given[:1] * _CALIBRATED)
-    forms = {False: subject.content} | ({True: quantised} if quantised else {})
+    forms: dict[Form, bytes] = {"fp32": subject.content}
+    for form in _quantised_forms(subject.part):
+        quantised = quantised_graph(subject.content, given[:1] * _CALIBRATED, form)
+        if quantised is not None:
+            forms[form] = quantised
     engines = dict(_opened(forms, open_engine))
     for batch, fed in zip(batches, given, strict=True):
         turns: dict[str, Work] = {
@@ -123,20 +128,24 @@ def network(subject: Subject, effort: Effort) -> Iterator[Record]:
                 yield Record(NAME, name, place, "times", faster, limit, subject.networks)
 
 
+def _quantised_forms(part: str) -> tuple[Form, ...]:
+    """Pose networks bear it that their last layer is quantised, too; others lose too much."""
+    return ("int8", "int8 throughout") if part == "pose" else ("int8",)
+
+
 def _limit(name: str, batch: int, way: str) -> float | None:
-    limited = (name, batch, way) == (_LIMITED, 1, "OpenVINO INT8")
-    return INT8_LIMIT if limited else None
+    return INT8_LIMIT if (name, batch, way) == _LIMITED else None
 
 
 def _opened(
-    forms: Mapping[bool, Made], load: Callable[[Made, str], Loaded]
+    forms: Mapping[Form, Made], load: Callable[[Made, str], Loaded]
 ) -> Iterator[tuple[str, Loaded]]:
     """Each way with what it loads, but for forms that are not there and bfloat16 on other CPUs."""
     for way in WAYS:
-        if way.int8 not in forms:
+        if way.form not in forms:
             continue
         try:
-            yield way.name, load(forms[way.int8], way.device)
+            yield way.name, load(forms[way.form], way.device)
         except EngineError as error:
             if "this CPU has no bfloat16" not in str(error):
                 raise
@@ -146,11 +155,12 @@ def pipelines(
     bundle: Bundle, name: str, frames: Sequence[Frame], folder: Path, effort: Effort
 ) -> Iterator[Record]:
     """Frames a second of tracking a clip in memory, overlapped, in every way, and the ratios."""
-    forms = {False: bundle, True: quantised_bundle(bundle, frames, folder / f"{name}-int8")}
+    quantised = quantised_bundle(bundle, frames, folder / f"{name}-int8")
+    forms: dict[Form, Bundle] = {"fp32": bundle, "int8": quantised}
     loaded = dict(_opened(forms, _pipeline))
-    files = forms[True].manifest.files()
+    files = quantised.manifest.files()
     brought = ", ".join(part for part, file in files.items() if file.precision == "int8")
-    int8 = {way.name: {"INT8": brought} for way in WAYS if way.int8}
+    int8 = {way.name: {"INT8": brought} for way in WAYS if way.form != "fp32"}
     for pipeline in loaded.values():
         _rate(pipeline, frames)
     rates: dict[str, list[float]] = {way: [] for way in loaded}
@@ -177,12 +187,13 @@ def _rate(pipeline: Pipeline, frames: Sequence[Frame]) -> float:
     return count / (time.perf_counter() - start)
 
 
-def quantised_graph(content: bytes, given: Sequence[Feed]) -> bytes | None:
+def quantised_graph(content: bytes, given: Sequence[Feed], form: Form = "int8") -> bytes | None:
     """The INT8 form of a graph, with ranges of what it is given; None if it has none."""
     from flowtrack.calibration.int8 import Int8Options, quantize
     from flowtrack.calibration.ranges import measure_ranges
 
-    options = Int8Options(method="minmax", transposed=True)
+    throughout = form == "int8 throughout"
+    options = Int8Options(method="minmax", transposed=True, last_layers=throughout)
     try:
         return quantize(content, measure_ranges(content, given, options), options)
     except InputError:  # of an operator set that is too old

@@ -48,6 +48,9 @@ def int8(
     transposed: Annotated[
         bool, typer.Option("--transposed", help="Transposed convolutions in INT8 as well.")
     ] = False,
+    last_layers: Annotated[
+        bool, typer.Option("--last-layers", help="The layers before the outputs in INT8 as well.")
+    ] = False,
     table: Annotated[
         Path | None,
         typer.Option(help="Folder of measured ranges: used if there, written if not."),
@@ -79,7 +82,8 @@ def int8(
     )
     request.check()
     chosen_device, _ = choose_device(device)
-    options = Int8Options(method=method, keep=tuple(keep or ()), transposed=transposed)
+    options = Int8Options(method=method, keep=tuple(keep or ()), transposed=transposed,
+                          last_layers=last_layers)  # fmt: skip
     opened = open_bundle(bundle or default_bundle_path())
     material = split_source(frames, count)
     with progress_bar() as bar:
