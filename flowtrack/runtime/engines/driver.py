@@ -31,7 +31,7 @@ class GpuInfo:
 
 def cuda_driver_version() -> str | None:
     """CUDA version of the installed driver with at least one device; None without."""
-    driver = _started()
+    driver = driver_library()
     if driver is None:
         return None
     number = ctypes.c_int(0)
@@ -46,14 +46,14 @@ def gpus() -> tuple[GpuInfo, ...]:
 
     `CUDA_VISIBLE_DEVICES` hides GPUs here as everywhere.
     """
-    driver = _started()
+    driver = driver_library()
     if driver is None:
         return ()
     found = (_described(driver, index) for index in range(_count(driver)))
     return tuple(gpu for gpu in found if gpu is not None)
 
 
-def _started() -> Any | None:
+def driver_library() -> Any | None:
     """The driver's library after `cuInit`; None where there is none, or it does not start."""
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")

@@ -1,8 +1,8 @@
 """ONNX Runtime on NVIDIA GPUs: its CUDA provider with CUDA graphs, and its TensorRT provider.
 
-Inputs and outputs are bound to memory on the GPU, a set of it for each set of input shapes. Batches
-are filled up to a few sizes, so that the same shapes come again; from the second time on the CUDA
-provider replays what it recorded of them.
+Inputs and outputs are bound to memory on the GPU, a set of it for each set of input shapes; inputs
+go there through page-locked memory. Batches are filled up to a few sizes, so that the same shapes
+come again; from the second time on the CUDA provider replays what it recorded of them.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from flowtrack.runtime.engines.onnxruntime import (
     require_provider,
     tensor_specs,
 )
+from flowtrack.runtime.engines.page_locked import page_locked
 
 MOST_SHAPES = 8
 """Sets of input shapes whose memory is kept; the one that was not used for longest goes first."""
@@ -231,16 +232,18 @@ class CudaEngine(Engine):
 
     def _once(self, feeds: Mapping[str, Any], part: Part | None) -> dict[str, Array]:
         """One run, of a part of the batch or of everything as it is."""
-        given = {
-            name: _filled(value, part) if part is not None and name in self._batched else value
-            for name, value in feeds.items()
-        }
-        key = tuple(given[spec.name].shape for spec in self.inputs)
+        given = dict(feeds)
+        shapes = {name: tuple(value.shape) for name, value in feeds.items()}
+        if part is not None:
+            for name in self._batched:
+                given[name] = feeds[name][part.start : part.start + part.count]
+                shapes[name] = (part.bucket, *shapes[name][1:])
+        key = tuple(shapes[spec.name] for spec in self.inputs)
         bound = self._shapes.get(key)
         if bound is None:
             self._make_room()
             with recording().shared(), _translated(self.device):
-                bound = _Bound(self._session, self._gpu, self.inputs, self.outputs, given)
+                bound = self._bound(key)
                 found = bound.run(given)
             self._shapes[key] = bound
         else:
@@ -249,6 +252,9 @@ class CudaEngine(Engine):
         if part is None:
             return found
         return {name: value[: part.count] for name, value in found.items()}
+
+    def _bound(self, shapes: tuple[Shape, ...]) -> _Bound:
+        return _Bound(self._session, self._gpu, self.inputs, self.outputs, shapes)
 
     def _again(
         self, key: tuple[Shape, ...], bound: _Bound, given: Mapping[str, Any]
@@ -267,7 +273,7 @@ class CudaEngine(Engine):
         with recording().shared(), _translated(self.device):
             self._shapes.clear()
             self._session = self._open(False)
-            bound = _Bound(self._session, self._gpu, self.inputs, self.outputs, given)
+            bound = self._bound(key)
             self._shapes[key] = bound
             return bound.run(given)
 
@@ -291,7 +297,7 @@ class _Bound:
         gpu: int,
         inputs: tuple[TensorSpec, ...],
         outputs: tuple[TensorSpec, ...],
-        given: Mapping[str, Any],
+        shapes: tuple[Shape, ...],
     ) -> None:
         """Take memory for the inputs; that of the outputs is known after the first run."""
         self.graph = _NO_GRAPH
@@ -301,10 +307,13 @@ class _Bound:
         self._found: list[Any] = []
         self._binding = session.io_binding()
         self._inputs = {}
-        for spec in inputs:
-            value = _empty(given[spec.name].shape, spec.dtype, gpu)
-            self._inputs[spec.name] = value
-            self._binding.bind_ortvalue_input(spec.name, value)
+        self._host: dict[str, Array] = {}  # page-locked, of the inputs that come from the host
+        self._forms = {spec.name: (shape, spec.dtype)
+                       for spec, shape in zip(inputs, shapes, strict=True)}  # fmt: skip
+        for name, (shape, dtype) in self._forms.items():
+            value = _empty(shape, dtype, gpu)
+            self._inputs[name] = value
+            self._binding.bind_ortvalue_input(name, value)
         self._told = _run_options(_NO_GRAPH)
 
     def run(self, given: Mapping[str, Any]) -> dict[str, Array]:
@@ -314,7 +323,8 @@ class _Bound:
             for spec in self._outputs:
                 self._binding.bind_output(spec.name, "cuda", self._gpu)
         for name, value in given.items():
-            source = value.handle.value if isinstance(value, DeviceArray) else value
+            placed = isinstance(value, DeviceArray)
+            source = value.handle.value if placed else self._staged(name, value)
             self._inputs[name].update_inplace(source)
         self._session.run_with_iobinding(self._binding, self._told)
         self._binding.synchronize_outputs()
@@ -322,6 +332,18 @@ class _Bound:
             self._found = self._binding.get_outputs()
         names = [spec.name for spec in self._outputs]
         return {name: each.numpy() for name, each in zip(names, self._found, strict=True)}
+
+    def _staged(self, name: str, value: Array) -> Array:
+        """The input in page-locked memory, zeros behind its rows up to the bucket."""
+        if name not in self._host:
+            self._host[name] = page_locked(*self._forms[name], self._gpu)
+        host = self._host[name]
+        if host.ndim == 0:
+            host[...] = value
+            return host
+        host[: len(value)] = value
+        host[len(value) :] = 0
+        return host
 
     def record(self, graph: int, given: Mapping[str, Any]) -> dict[str, Array]:
         """Run, and record it: from now on the same memory is read and written."""
@@ -342,15 +364,6 @@ def _batched(inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) ->
     if not isinstance(name, str):
         return ()
     return tuple(spec.name for spec in inputs if spec.shape[:1] == (name,))
-
-
-def _filled(value: Array, part: Part) -> Array:
-    """Rows of a part, zeros behind them up to its bucket."""
-    rows = value[part.start : part.start + part.count]
-    if part.count < part.bucket:
-        zeros = np.zeros((part.bucket - part.count, *value.shape[1:]), value.dtype)
-        rows = np.concatenate([rows, zeros])
-    return np.ascontiguousarray(rows)
 
 
 @contextmanager
