@@ -241,8 +241,8 @@ class CudaEngine(Engine):
         key = tuple(shapes[spec.name] for spec in self.inputs)
         bound = self._shapes.get(key)
         if bound is None:
-            self._make_room()
             with recording().shared(), _translated(self.device):
+                self._make_room()
                 bound = self._bound(key)
                 found = bound.run(given)
             self._shapes[key] = bound

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import weakref
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,14 +19,20 @@ Array = npt.NDArray[Any]
 
 _PORTABLE = 1  # CU_MEMHOSTALLOC_PORTABLE of cuda.h: page-locked for every GPU's context
 
+_unused: deque[tuple[int, int]] = deque()  # GPU and address of memory that nobody looks at any more
+
 log = logging.getLogger("flowtrack.cuda")
 
 
 def page_locked(shape: tuple[int, ...], dtype: np.dtype[Any], gpu: int) -> Array:
     """An array whose memory stays where it is, for copies to a GPU; its values are anything.
 
-    The memory is given back with the array and all its views. Where the driver has none to give,
-    the array lies in ordinary memory: copies take longer, and nothing else changes.
+    To be called where the GPU may be used, see `cuda_recording`.
+
+    The memory is given back when the next such array is asked for after the array and all its
+    views are gone: a collection of garbage comes at any time, and what frees memory while another
+    thread records a CUDA graph spoils the recording. Where the driver has none to give, the array
+    lies in ordinary memory: copies take longer, and nothing else changes.
 
     Args:
         shape: of the array.
@@ -36,6 +43,7 @@ def page_locked(shape: tuple[int, ...], dtype: np.dtype[Any], gpu: int) -> Array
     driver = driver_library() if nbytes else None
     if driver is None:
         return np.empty(shape, dtype)
+    _free_unused(driver)
     address = ctypes.c_void_p()
     with _context(driver, gpu) as failed:
         failed = failed or driver.cuMemHostAlloc(
@@ -47,15 +55,16 @@ def page_locked(shape: tuple[int, ...], dtype: np.dtype[Any], gpu: int) -> Array
         )
         return np.empty(shape, dtype)
     memory: Any = (ctypes.c_ubyte * nbytes).from_address(address.value)
-    # At the end of the process everything is given back by itself, without a context to do it in.
-    weakref.finalize(memory, _free, driver, gpu, address.value).atexit = False
+    weakref.finalize(memory, _unused.append, (gpu, address.value)).atexit = False
     return np.frombuffer(memory, dtype).reshape(shape)
 
 
-def _free(driver: Any, gpu: int, address: int) -> None:
-    with _context(driver, gpu) as failed:
-        if not failed:
-            driver.cuMemFreeHost(ctypes.c_void_p(address))
+def _free_unused(driver: Any) -> None:
+    while _unused:
+        gpu, address = _unused.popleft()
+        with _context(driver, gpu) as failed:
+            if not failed:
+                driver.cuMemFreeHost(ctypes.c_void_p(address))
 
 
 @contextmanager
