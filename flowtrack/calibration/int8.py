@@ -2,7 +2,8 @@
 
 Weights lie in the graph as int8 with a scale per output channel; activations get a pair of Q and
 DQ in front of each layer, with one scale per tensor. Both are symmetric: the zero point is 0.
-Biases, and everything that is no layer, stay as they are.
+Biases stay fp32 and take back what rounding moves each output channel by on average; everything
+that is no layer stays as it is.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from collections.abc import Collection
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
@@ -20,12 +20,10 @@ from flowtrack.calibration.folding import drop_unread
 from flowtrack.calibration.int8_options import METHODS, Int8Options
 from flowtrack.calibration.layers import Layer, Network
 from flowtrack.calibration.ranges import RangeTable
+from flowtrack.calibration.rounding import LARGEST, quantized_weights
 from flowtrack.errors import InputError, OptionError
 
 __all__ = ["METHODS", "Int8Options", "quantizable", "quantize"]
-
-LARGEST = 127
-"""What the largest magnitude becomes; -128 is left out, so that zero lies in the middle."""
 
 _ZERO = "int8.zero"
 
@@ -97,6 +95,8 @@ class _Rewriting:
             node = nodes[layer.node]
             node.input[0] = self._rounded(layer.data)
             node.input[1] = self._stored(layer)
+            if options.correct_biases:
+                self._correct(node, layer)
         for name, tensor in additions.items():
             rounded = self._rounded(tensor)
             node = nodes[name]
@@ -164,6 +164,15 @@ class _Rewriting:
             )
         return name
 
+    def _correct(self, node: Any, layer: Layer) -> None:
+        """Give the layer a bias that takes its mean shift back, if one was measured."""
+        bias = self._network.bias(layer)
+        if bias is None or layer.node not in self._table.shifts:
+            return
+        name = f"{layer.node}.corrected_bias"
+        self._store(name, bias + np.asarray(self._table.shifts[layer.node], np.float32))
+        node.input[2:] = [name]
+
     def _store(self, name: str, array: Any) -> None:
         self._graph.initializer.append(numpy_helper.from_array(np.asarray(array), name))
 
@@ -178,33 +187,6 @@ class _Rewriting:
                 ordered += self._pairs.get(name, [])
         del self._graph.node[:]
         self._graph.node.extend(ordered)
-
-
-def quantized_weights(
-    values: npt.NDArray[np.float32], axis: int
-) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Weights as int8, with the scale of each output channel: its largest magnitude / 127.
-
-    Args:
-        values: float32 weights.
-        axis: of the output channels.
-
-    Returns:
-        int8 weights of the same shape, and (channels,) float32 scales; 1 for a channel of zeros.
-
-    Raises:
-        InputError: a weight is not finite.
-    """
-    if not np.isfinite(values).all():
-        raise InputError("weights hold NaN or infinity, expected finite values; train or export "
-                         "the network again")  # fmt: skip
-    others = tuple(other for other in range(values.ndim) if other != axis)
-    largest = np.abs(values).max(axis=others, keepdims=True)
-    scales = np.where(largest > 0, largest / np.float32(LARGEST), np.float32(1)).astype(np.float32)
-    # A channel of the smallest numbers has no scale in float32; its weights add nothing.
-    scales[scales == 0] = 1
-    stored = np.clip(np.rint(values / scales), -LARGEST, LARGEST).astype(np.int8)
-    return stored, scales.reshape(-1)
 
 
 def _checked(model: Any) -> bytes:

@@ -7,9 +7,9 @@ from typing import Literal
 
 from flowtrack.errors import OptionError
 
-Method = Literal["minmax", "entropy", "percentile"]
+Method = Literal["minmax", "entropy", "percentile", "mse"]
 
-METHODS: tuple[Method, ...] = ("minmax", "entropy", "percentile")
+METHODS: tuple[Method, ...] = ("minmax", "entropy", "percentile", "mse")
 
 DEFAULT_PERCENTILE = 99.99
 
@@ -21,12 +21,13 @@ class Int8Options:
     Attributes:
         method: which magnitude becomes 127: `minmax`, the largest that was met; `entropy`, the one
             that loses the least information (Kullback-Leibler divergence); `percentile`, the one
-            that all but a few values stay below.
+            that all but a few values stay below; `mse`, the one that moves the values least.
         percentile: share of the values below, in percent; 99.99 if left out. Of `percentile` only.
         keep: names of nodes, or types of operators, that stay in higher precision besides what
             always does (see `flowtrack.calibration.layers`).
         last_layers: quantise the layers that no other follows, too.
         transposed: quantise transposed convolutions, too.
+        correct_biases: let biases take back what rounding moves the means of channels by.
     """
 
     method: Method = "percentile"
@@ -34,6 +35,7 @@ class Int8Options:
     keep: tuple[str, ...] = ()
     last_layers: bool = False
     transposed: bool = False
+    correct_biases: bool = True
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:

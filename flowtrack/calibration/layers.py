@@ -78,6 +78,7 @@ class Network:
         for node in graph.node:
             for name in node.input:
                 self._readers.setdefault(name, []).append(node)
+        self._nodes = {node.name: node for node in graph.node}
         self._outputs = {value.name for value in graph.output}
         last = self._last_layers()
         self.layers = {
@@ -118,6 +119,20 @@ class Network:
             return array.astype(helper.tensor_dtype_to_np_dtype(kind))
         tensor = self._constants.get(name)
         return None if tensor is None else numpy_helper.to_array(tensor)
+
+    def bias(self, layer: Layer) -> Array | None:
+        """(channels,) float32 bias of a convolution, zeros if it has none.
+
+        None for matrix products, and where the bias is computed by the graph.
+        """
+        if layer.kind not in ("Conv", "ConvTranspose"):
+            return None
+        node = self._nodes[layer.node]
+        if len(node.input) > 2 and node.input[2]:
+            return self.constant(node.input[2])
+        weight = self.constant(layer.weight)
+        assert weight is not None  # a layer has constant weights
+        return np.zeros(weight.shape[layer.channels], np.float32)
 
     def joined(self, name: str) -> bool:
         """Whether a tensor is made by a Concat."""

@@ -1,8 +1,8 @@
 """Ranges of activations, measured by running a graph on what its engine is fed.
 
-Two passes over the feeds, so that memory stays bounded: the largest magnitudes first, then
-histograms of magnitudes up to those. Of a run's activations only what a few rows of it make is
-ever there.
+Three passes over the feeds, so that memory stays bounded: the largest magnitudes first, then
+histograms of magnitudes up to those, then what rounding does to the means of channels. Of a run's
+activations only what a few rows of it make is ever there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from flowtrack.calibration.clipping import (
     count_magnitudes,
     entropy_magnitude,
     percentile_magnitude,
+    squared_error_magnitude,
 )
 from flowtrack.calibration.int8_options import Int8Options, Method
 from flowtrack.errors import BundleError, InputError, OutputError
@@ -34,20 +35,22 @@ from flowtrack.schema import read_dataclass
 Array = npt.NDArray[Any]
 Feed = Mapping[str, Array]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _ROWS = 4  # of a batch that go through the graph at once
 
 
 @dataclass(frozen=True)
 class RangeTable:
-    """The magnitude that becomes 127, by tensor, and what it was measured on.
+    """The magnitude that becomes 127, by tensor, what rounding costs, and on what it was measured.
 
     Attributes:
         magnitudes: by name of the tensor; 0 where it was zero throughout.
         method, percentile: see `Int8Options`.
         graph_sha256: of the fp32 graph.
         feeds_sha256: of what was fed, see `fingerprint`.
+        shifts: (channels,) what rounding takes from the mean of each output channel, by name of
+            the convolution, see `flowtrack.calibration.correction`.
         schema_version: of this format.
     """
 
@@ -56,6 +59,7 @@ class RangeTable:
     percentile: float | None
     graph_sha256: str
     feeds_sha256: str
+    shifts: dict[str, tuple[float, ...]] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     def check_graph(self, graph_sha256: str, options: Int8Options) -> None:
@@ -119,7 +123,7 @@ class RangeTable:
         target = Path(place)
         partial = target.with_name(f".{target.name}.{os.getpid()}.part")
         try:
-            partial.write_text(json.dumps(asdict(self), indent=1, allow_nan=False) + "\n")
+            partial.write_text(json.dumps(asdict(self), allow_nan=False) + "\n")
             partial.replace(target)
         except OSError as error:
             raise OutputError(f"cannot write {target}: {error}") from error
@@ -158,7 +162,7 @@ def fingerprint(feeds: Sequence[Feed]) -> str:
 
 def passes(options: Int8Options) -> int:
     """How often `measure_ranges` goes through the feeds."""
-    return 1 if options.method == "minmax" else 2
+    return 2 if options.method == "minmax" else 3
 
 
 def measure_ranges(
@@ -210,6 +214,7 @@ def measure_ranges(
         options.percentile,
         hashlib.sha256(model).hexdigest(),
         fingerprint(feeds),
+        _shifts(network, magnitudes, feeds, progress),
     )
     for name in network.rounded(chosen, options.keep):
         table.magnitude(name)
@@ -280,8 +285,37 @@ def _histograms(
     return counts
 
 
+def _shifts(
+    network: Any,
+    magnitudes: Mapping[str, float],
+    feeds: Sequence[Feed],
+    progress: Callable[[], None] | None,
+) -> dict[str, tuple[float, ...]]:
+    """Mean over rows and places of what rounding takes from each channel, by layer."""
+    from flowtrack.calibration.correction import twin_graph
+
+    model, outputs = twin_graph(network, magnitudes)
+    if not outputs:
+        return {}
+    engine = open_engine(model, "cpu")
+    sums: dict[str, Array] = {}
+    rows = 0
+    for feed in feeds:
+        for part in _parts(engine, feed):
+            found = engine.infer(part)
+            for layer, name in outputs.items():
+                lost = found[name].astype(np.float64)
+                sums[layer] = sums.get(layer, 0) + lost.reshape(*lost.shape[:2]).sum(axis=0)
+            rows += len(next(iter(found.values()), ()))
+        if progress is not None:
+            progress()
+    return {layer: tuple((total / rows).tolist()) for layer, total in sums.items()}
+
+
 def _clipped(counts: Histogram, largest: float, options: Int8Options) -> float:
     if options.method == "entropy":
         return entropy_magnitude(counts, largest)
+    if options.method == "mse":
+        return squared_error_magnitude(counts, largest)
     assert options.percentile is not None  # the options fill it in
     return percentile_magnitude(counts, largest, options.percentile)

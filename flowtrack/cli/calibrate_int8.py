@@ -40,7 +40,7 @@ def int8(
     bundle: BundlePath = None,
     count: Count = 200,
     method: Annotated[
-        Literal["entropy", "minmax", "percentile"],
+        Literal["entropy", "minmax", "mse", "percentile"],
         typer.Option(help="Which magnitude of an activation becomes 127."),
     ] = "percentile",
     part: Parts = None,
@@ -51,6 +51,13 @@ def int8(
     last_layers: Annotated[
         bool, typer.Option("--last-layers", help="The layers before the outputs in INT8 as well.")
     ] = False,
+    correct_biases: Annotated[
+        bool,
+        typer.Option(
+            "--correct-biases/--keep-biases",
+            help="Let biases take back what rounding moves the means of channels by.",
+        ),
+    ] = True,
     table: Annotated[
         Path | None,
         typer.Option(help="Folder of measured ranges: used if there, written if not."),
@@ -83,7 +90,7 @@ def int8(
     request.check()
     chosen_device, _ = choose_device(device)
     options = Int8Options(method=method, keep=tuple(keep or ()), transposed=transposed,
-                          last_layers=last_layers)  # fmt: skip
+                          last_layers=last_layers, correct_biases=correct_biases)  # fmt: skip
     opened = open_bundle(bundle or default_bundle_path())
     material = split_source(frames, count)
     with progress_bar() as bar:

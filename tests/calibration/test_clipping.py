@@ -1,4 +1,4 @@
-"""Clipping magnitudes against plain loops: percentile by counting, entropy by the definition."""
+"""Clipping magnitudes against plain loops: percentile by counting, the others by definition."""
 
 import math
 
@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowtrack.calibration.clipping import LEVELS, entropy_magnitude, percentile_magnitude
+from flowtrack.calibration.clipping import (
+    LEVELS,
+    entropy_magnitude,
+    percentile_magnitude,
+    squared_error_magnitude,
+)
 from flowtrack.errors import InputError
 
 BINS = 192  # more than LEVELS, few enough for the loops
@@ -48,6 +53,16 @@ def plain_divergence(counts, kept):
     return divergence
 
 
+def plain_squared_error(counts, top):
+    """What rounding the bins' middles to multiples of top / 127, at most top, does to them."""
+    step = top / (LEVELS - 1)
+    return sum(
+        count * min((place + 0.5 - level * step) ** 2 for level in range(LEVELS))
+        for place, count in enumerate(counts)
+        if count
+    )
+
+
 @given(histograms, st.floats(50, 100, exclude_min=True), st.floats(1e-3, 1e3))
 @settings(max_examples=50)
 def test_percentile_is_that_of_a_plain_count(counts, percentile, largest):
@@ -68,14 +83,36 @@ def test_entropy_clips_where_the_divergence_is_least(counts):
     assert divergences[round(found)] == pytest.approx(min(divergences.values()), abs=1e-9)
 
 
-def test_zeros_do_not_move_the_entropy():
+@given(histograms)
+@settings(max_examples=10)
+def test_squared_error_clips_where_it_is_least(counts):
+    found = squared_error_magnitude(np.array(counts, np.int64), float(BINS))
+    errors = {kept: plain_squared_error(counts, kept) for kept in range(LEVELS, BINS + 1, 4)}
+    assert LEVELS <= found <= BINS
+    assert plain_squared_error(counts, found) <= min(errors.values()) * (1 + 1e-9)
+
+
+def test_few_far_values_are_clipped_and_many_are_not():
+    counts = np.zeros(2048, np.int64)
+    counts[:256] = 1_000_000
+    counts[-1] = 1
+    assert squared_error_magnitude(counts, 2048.0) < 400
+    counts[-1] = 1_000_000
+    assert squared_error_magnitude(counts, 2048.0) > 2000
+
+
+@pytest.mark.parametrize("choose", [entropy_magnitude, squared_error_magnitude])
+def test_zeros_do_not_move_the_choice(choose):
     counts = np.random.default_rng(0).integers(1, 100, BINS)
     many = counts.copy()
     many[0] = 10**9
-    assert entropy_magnitude(many, 1.0) == entropy_magnitude(counts, 1.0)
+    assert choose(many, 1.0) == choose(counts, 1.0)
 
 
-@pytest.mark.parametrize("choose", [entropy_magnitude, lambda *a: percentile_magnitude(*a, 99.0)])
+@pytest.mark.parametrize(
+    "choose",
+    [entropy_magnitude, squared_error_magnitude, lambda *a: percentile_magnitude(*a, 99.0)],
+)
 def test_nothing_counted_is_refused(choose):
     with pytest.raises(InputError, match="histogram is empty"):
         choose(np.zeros(BINS, np.int64), 1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
 from flowtrack.calibration.clipping import count_magnitudes
-from flowtrack.calibration.int8 import Int8Options, quantizable, quantize, quantized_weights
+from flowtrack.calibration.int8 import Int8Options, quantizable, quantize
 from flowtrack.calibration.ranges import RangeTable, measure_ranges, read_ranges
+from flowtrack.calibration.rounding import quantized_weights
 from flowtrack.errors import InputError, OptionError
 from flowtrack.runtime.engines import open_engine
 from flowtrack.runtime.engines.openvino import open_openvino, openvino_installed
@@ -112,7 +114,7 @@ def test_structure_is_what_tensorrt_takes():
             assert constants[node.input[1]].shape == ()
     for node in graph.node:
         if node.op_type == "Conv" and len(node.input) > 2:
-            assert node.input[2] in constants  # a bias stays as it is
+            assert node.input[2] in constants  # a bias stays fp32
             assert constants[node.input[2]].dtype == np.float32
     # Both sides of a residual sum are INT8, so that it can be one with its convolution.
     (total,) = (node for node in graph.node if node.name == "sum")
@@ -180,6 +182,45 @@ def test_entropy_clips_a_tail_and_not_what_is_even():
     assert measure_ranges(graph, [{"x": tail}], options).magnitude("x") < 25
     even = RNG(0).uniform(-1, 1, (4, 3, 8, 8)).astype(np.float32)
     assert measure_ranges(graph, [{"x": even}], options).magnitude("x") > 0.9
+
+
+@pytest.mark.parametrize(("layer", "made"), [("stem", "first"), ("body", "third"), ("up", "up")])
+def test_biases_take_back_what_rounding_moves_the_means_by(layer, made):
+    graph = network()
+    options = Int8Options(method="percentile", percentile=70, transposed=True)  # clips a lot
+    table = measure_ranges(graph, feeds(), options)
+    as_they_are = replace(options, correct_biases=False)
+
+    def means(content):
+        model = onnx.load_model_from_string(content)
+        model.graph.output.append(helper.make_tensor_value_info(made, onnx.TensorProto.FLOAT, None))
+        engine = open_engine(model.SerializeToString(), "cpu", 1)
+        runs = np.concatenate([engine.infer(feed)[made] for feed in feeds()])
+        return np.array([runs[:, channel].mean() for channel in range(runs.shape[1])])
+
+    expected = means(graph)
+    before = means(quantize(graph, table, as_they_are, only=[layer]))
+    after = means(quantize(graph, table, options, only=[layer]))
+    assert np.abs(before - expected).max() > 0.01
+    np.testing.assert_allclose(after, expected, atol=1e-4)
+    # What was measured is the difference itself.
+    np.testing.assert_allclose(table.shifts[layer], expected - before, atol=1e-4)
+
+
+def test_biases_that_the_graph_computes_stay():
+    node = helper.make_node
+    stored = {"w": RNG(0).normal(0, 1, (2, 3, 1, 1)), "b": np.ones(2), "wh": np.ones((1, 2, 1, 1))}
+    graph = assemble(
+        {"x": ("float32", ("N", 3, 8, 8))},
+        [node("Neg", ["b"], ["made"]), node("Conv", ["x", "w", "made"], ["z"], name="body"),
+         node("Conv", ["z", "wh"], ["y"], name="head")],
+        {"y": ("float32", ("N", 1, 8, 8))},
+        {name: value.astype(np.float32) for name, value in stored.items()},
+    )  # fmt: skip
+    table = measure_ranges(graph, feeds(), MINMAX)
+    assert set(table.shifts) == {"head"}
+    (body,) = (n for n in parts(quantize(graph, table, MINMAX))[0].node if n.name == "body")
+    assert body.input[2] == "made"
 
 
 def test_magnitudes_are_counted_as_by_a_plain_loop():
