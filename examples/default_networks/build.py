@@ -46,7 +46,7 @@ INCOMPLETE = ("boxes_rf", "stanford40_pseudo", "jhmdb", "coco_more")
 WITHOUT_JOINTS = ("relabelled/boxes_rf", "relabelled/stanford40_pseudo")
 """Sets with people who have only a box, seen large enough to find their joints."""
 
-POSE_SIZE, DETECTOR_SIZE, FLOW_SIZE = "192x128", "320x320", "192x256"
+POSE_SIZE, DETECTOR_SIZE, FLOW_SIZE = "256x192", "416x416", "256x320"
 """Input sizes in the bundle, HEIGHTxWIDTH."""
 
 
@@ -192,6 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     build.joints(options.teacher)
     build.rendered()
     pose = build.train("pose", "default-pose:small")
+    pose = build.train("pose", "default-pose:middle", pose)
     pose = build.train("pose", "default-pose", pose)
     detector = build.train("detector", "default-detector:first")
     detector = build.train("detector", "default-detector", detector)
