@@ -88,7 +88,8 @@ def test_networks_give_what_onnx_runtime_gives(part):
     data = open_bundle(default_bundle_path()).read(part)
     ours, theirs = open_openvino(data, threads=1), open_engine(data, "cpu", 1)
     # Noise would decide between cells that are equal but for rounding.
-    image = next(iter(render_clip(ClipOptions(width=320, height=320, frames=1)))).image
+    side = max(max(tensor.shape[1:3]) for tensor in theirs.inputs)
+    image = next(iter(render_clip(ClipOptions(width=side, height=side, frames=1)))).image
     inputs = {}
     for shift, tensor in enumerate(theirs.inputs):
         height, width = tensor.shape[1:3]
@@ -207,6 +208,7 @@ def test_a_signal_after_the_engines_are_gone_is_an_interrupt():
 import gc, signal
 from flowtrack.runtime import open_pipeline
 from flowtrack.runtime.default import default_bundle_path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it for jobs behind "&"
 pipeline = open_pipeline(default_bundle_path(), device="openvino", threads=1)
 del pipeline
 gc.collect()
