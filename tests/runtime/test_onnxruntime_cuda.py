@@ -27,9 +27,10 @@ TWO = tuple(GpuInfo(index, f"Card {index}", "9.0", 80 << 30) for index in range(
 
 
 @pytest.fixture
-def gpu(monkeypatch, tmp_path):
+def gpu(request, monkeypatch, tmp_path):
+    """Of ONNX Runtime 1.32, or of the version that is a parameter."""
     made = Gpu()
-    module = double(made)
+    module = double(made, getattr(request, "param", "1.32.0"))
     for place in (backend, cuda, tensorrt):
         monkeypatch.setattr(place, "import_onnxruntime", lambda: module)
     monkeypatch.setattr(cuda, "gpus", lambda: TWO)
@@ -107,17 +108,20 @@ def test_any_order_of_batches_gives_what_the_cpu_gives(counts, graphs):
         np.testing.assert_allclose(found, reference.infer({"data": fed})["maps"], rtol=1e-6)
 
 
-def test_a_frame_is_no_batch_and_is_read_where_it_lies(gpu, frames):
-    one, other = (open_onnxruntime(frames, "cuda") for _ in range(2))
+@pytest.mark.parametrize("gpu", ["1.20.1", "1.25.0", "1.26.0", "1.32.0"], indirect=True)
+@pytest.mark.parametrize("graphs", [True, False])
+def test_a_frame_is_no_batch_and_is_read_where_it_lies(gpu, frames, graphs):
+    one, other = (open_onnxruntime(frames, "cuda", graphs=graphs) for _ in range(2))
     frame = np.full((5, 4, 3), 2, np.uint8)
     affine = np.zeros((3, 2, 3), np.float32)
-    placed = other.place(frame[::-1, ::-1])
+    later = np.arange(frame.size, dtype=np.uint8).reshape(frame.shape)[::-1, ::-1]
+    placed = other.place(later)
     assert isinstance(placed, DeviceArray)
     assert (placed.shape, placed.dtype) == (frame.shape, frame.dtype)
     for _ in range(3):
-        for fed in (frame, placed):
+        for fed, seen in ((frame, frame), (placed, later)):
             moved = one.infer({"frame": fed, "affine": affine})["moved"]
-            np.testing.assert_array_equal(moved, np.full((3, 2, 3), frame.sum()))
+            np.testing.assert_array_equal(moved, np.full((3, 2, 3), seen.sum()))
     assert list(one._shapes) == [((5, 4, 3), (4, 2, 3))]
     turned = {"frame": np.zeros_like(frame), "affine": affine}
     assert not one.infer(turned)["moved"].any()

@@ -86,6 +86,7 @@ def like(method: Any) -> Callable[[Any], Any]:
 
 def double(gpu: Gpu, version: str = "1.32.0") -> Any:
     """The module `onnxruntime` of a machine with this GPU."""
+    copies_on_gpu = tuple(map(int, version.split("."))) >= (1, 26)
 
     def unspoilt() -> None:
         if gpu.recording:
@@ -120,6 +121,8 @@ def double(gpu: Gpu, version: str = "1.32.0") -> Any:
         @like(real.OrtValue.update_inplace)
         def update_inplace(self, data: Any) -> None:
             unspoilt()
+            if isinstance(data, OrtValue) and not copies_on_gpu:
+                raise TypeError("incompatible function arguments")
             source = data.memory if isinstance(data, OrtValue) else data
             if (source.dtype, source.shape) != (self.memory.dtype, self.memory.shape):
                 raise RuntimeError(f"cannot copy {source.shape} to {self.memory.shape}")

@@ -163,6 +163,7 @@ class CudaEngine(Engine):
             EngineError: the session cannot be opened.
         """
         self.device = device
+        self._ort = import_onnxruntime()
         self._gpu = gpu
         self._thread = ThreadPoolExecutor(1, "flowtrack-cuda")
         self._shapes: OrderedDict[tuple[Shape, ...], _Bound] = OrderedDict()
@@ -192,7 +193,7 @@ class CudaEngine(Engine):
     def place(self, array: Array) -> DeviceArray:
         """Copy an input to the GPU, where every engine of ONNX Runtime on it can read it."""
         with recording().shared(), _translated(self.device):
-            make = import_onnxruntime().OrtValue.ortvalue_from_numpy
+            make = self._ort.OrtValue.ortvalue_from_numpy
             value = make(np.ascontiguousarray(array), "cuda", self._gpu)
         where = f"GPU {self._gpu}, in ONNX Runtime"
         return DeviceArray(array.dtype, array.shape, where, Placed(self._gpu, value))
@@ -254,7 +255,7 @@ class CudaEngine(Engine):
         return {name: value[: part.count] for name, value in found.items()}
 
     def _bound(self, shapes: tuple[Shape, ...]) -> _Bound:
-        return _Bound(self._session, self._gpu, self.inputs, self.outputs, shapes)
+        return _Bound(self._ort, self._session, self._gpu, self.inputs, self.outputs, shapes)
 
     def _again(
         self, key: tuple[Shape, ...], bound: _Bound, given: Mapping[str, Any]
@@ -293,14 +294,24 @@ class _Bound:
 
     def __init__(
         self,
+        ort: Any,
         session: Any,
         gpu: int,
         inputs: tuple[TensorSpec, ...],
         outputs: tuple[TensorSpec, ...],
         shapes: tuple[Shape, ...],
     ) -> None:
-        """Take memory for the inputs; that of the outputs is known after the first run."""
+        """Take memory for the inputs; that of the outputs is known after the first run.
+
+        Args:
+            ort: the module `onnxruntime`.
+            session: of the network.
+            gpu: index, as CUDA counts.
+            inputs, outputs: of the network.
+            shapes: of the inputs.
+        """
         self.graph = _NO_GRAPH
+        self._ort = ort
         self._session = session
         self._gpu = gpu
         self._outputs = outputs
@@ -311,10 +322,8 @@ class _Bound:
         self._forms = {spec.name: (shape, spec.dtype)
                        for spec, shape in zip(inputs, shapes, strict=True)}  # fmt: skip
         for name, (shape, dtype) in self._forms.items():
-            value = _empty(shape, dtype, gpu)
-            self._inputs[name] = value
-            self._binding.bind_ortvalue_input(name, value)
-        self._told = _run_options(_NO_GRAPH)
+            self._inputs[name] = self._empty(shape, dtype)
+        self._told = self._run_options(_NO_GRAPH)
 
     def run(self, given: Mapping[str, Any]) -> dict[str, Array]:
         """Copy the inputs, run or replay, and copy the outputs."""
@@ -323,15 +332,25 @@ class _Bound:
             for spec in self._outputs:
                 self._binding.bind_output(spec.name, "cuda", self._gpu)
         for name, value in given.items():
-            placed = isinstance(value, DeviceArray)
-            source = value.handle.value if placed else self._staged(name, value)
-            self._inputs[name].update_inplace(source)
+            self._binding.bind_ortvalue_input(name, self._filled(name, value))
         self._session.run_with_iobinding(self._binding, self._told)
         self._binding.synchronize_outputs()
         if self.graph == _NO_GRAPH:
             self._found = self._binding.get_outputs()
         names = [spec.name for spec in self._outputs]
         return {name: each.numpy() for name, each in zip(names, self._found, strict=True)}
+
+    def _filled(self, name: str, value: Array | DeviceArray) -> Any:
+        """The memory that an input is read from, which a graph has no choice of."""
+        own = self._inputs[name]
+        if not isinstance(value, DeviceArray):
+            own.update_inplace(self._staged(name, value))
+            return own
+        placed = value.handle.value
+        if self.graph == _NO_GRAPH:
+            return placed
+        own.update_inplace(placed if _copies_on_gpu(self._ort) else placed.numpy())
+        return own
 
     def _staged(self, name: str, value: Array) -> Array:
         """The input in page-locked memory, zeros behind its rows up to the bucket."""
@@ -348,13 +367,22 @@ class _Bound:
     def record(self, graph: int, given: Mapping[str, Any]) -> dict[str, Array]:
         """Run, and record it: from now on the same memory is read and written."""
         self._found = [
-            _empty(tuple(found.shape()), spec.dtype, self._gpu)
+            self._empty(tuple(found.shape()), spec.dtype)
             for spec, found in zip(self._outputs, self._found, strict=True)
         ]
         for spec, value in zip(self._outputs, self._found, strict=True):
             self._binding.bind_ortvalue_output(spec.name, value)
-        self.graph, self._told = graph, _run_options(graph)
+        self.graph, self._told = graph, self._run_options(graph)
         return self.run(given)
+
+    def _empty(self, shape: Shape, dtype: np.dtype[Any]) -> Any:
+        make = self._ort.OrtValue.ortvalue_from_shape_and_type
+        return make(list(shape), dtype.type, "cuda", self._gpu)
+
+    def _run_options(self, graph: int) -> Any:
+        options = self._ort.RunOptions()
+        options.add_run_config_entry("gpu_graph_id", str(graph))
+        return options
 
 
 def _batched(inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> tuple[str, ...]:
@@ -376,12 +404,7 @@ def _translated(device: str) -> Iterator[None]:
         raise EngineError(f"ONNX Runtime failed on {device}: {error}") from error
 
 
-def _empty(shape: Shape, dtype: np.dtype[Any], gpu: int) -> Any:
-    make = import_onnxruntime().OrtValue.ortvalue_from_shape_and_type
-    return make(list(shape), dtype.type, "cuda", gpu)
-
-
-def _run_options(graph: int) -> Any:
-    options = import_onnxruntime().RunOptions()
-    options.add_run_config_entry("gpu_graph_id", str(graph))
-    return options
+def _copies_on_gpu(ort: Any) -> bool:
+    """Whether this ONNX Runtime copies within a GPU; before 1.26 it does only from the host."""
+    major, minor = ort.__version__.split(".")[:2]
+    return (int(major), int(minor)) >= (1, 26)
