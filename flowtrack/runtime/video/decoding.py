@@ -46,7 +46,8 @@ class Decoding:
         if media.container.format.name in _NO_PTS:
             self._order: Order = ArrivalOrder(shown_before)
         else:
-            whole = codec.field_order in _PROGRESSIVE and codec.name != "vp8"
+            fields = getattr(codec, "field_order", None)  # PyAV tells from 18.1 on
+            whole = fields in _PROGRESSIVE and codec.name != "vp8"
             self._order = TimestampOrder(shown_before, one_to_one=whole)
 
     def __iter__(self) -> Iterator[tuple[VideoFrame, Placed]]:
