@@ -33,6 +33,12 @@ SCENES = 3600
 CLIPS = range(20_000, 20_650)
 """Seeds of the clips of which moments are taken."""
 
+LARGER_CLIPS = range(21_000, 21_900)
+"""Seeds of those that are rendered larger, for a pose network that sees people at 256x192."""
+
+LARGER = (512, 384)
+"""Width and height of these, pixels."""
+
 ANNOTATIONS = "person_keypoints.json"
 
 TRUNK = "efficientnet-lite0-57934424.pth"
@@ -162,6 +168,9 @@ class Build:
             write_scenes(self.data / "synthetic", SCENES, options, seed=1000)
         if not (self.data / "walkers" / ANNOTATIONS).is_file():
             write_coco(self.data / "walkers", walkers(CLIPS, backgrounds))
+        if not (self.data / "walkers_larger" / ANNOTATIONS).is_file():
+            larger = walkers(LARGER_CLIPS, backgrounds, LARGER)
+            write_coco(self.data / "walkers_larger", larger)
 
 
 def _check_trunk(path: Path) -> None:

@@ -15,8 +15,15 @@ MOMENTS = 4
 _APART_S = 0.9
 
 
-def walkers(clips: range, backgrounds: Path) -> Iterator[tuple[str, SyntheticFrame]]:
+def walkers(
+    clips: range, backgrounds: Path, size: tuple[int, int] = (416, 320)
+) -> Iterator[tuple[str, SyntheticFrame]]:
     """Frames of the clips of these seeds, each with a name for its picture.
+
+    Args:
+        clips: seeds.
+        backgrounds: folder of pictures; three clips in ten have one of them behind the people.
+        size: of the pictures, (width, height) in pixels.
 
     Scenes show people in any posture; these show what people do in videos.
     """
@@ -24,7 +31,7 @@ def walkers(clips: range, backgrounds: Path) -> Iterator[tuple[str, SyntheticFra
         rng = np.random.default_rng([seed, 0x3A1C])
         smallest = rng.uniform(0.25, 0.6)
         options = ClipOptions(
-            width=416, height=320, frames=MOMENTS, fps=1 / _APART_S,
+            width=size[0], height=size[1], frames=MOMENTS, fps=1 / _APART_S,
             people=int(rng.integers(2, 8)), seed=seed,
             scale=(smallest, smallest + rng.uniform(0.1, 0.5)), crowd=rng.uniform(0, 0.8),
             camera="pan" if rng.random() < 0.3 else "static",

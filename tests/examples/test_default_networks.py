@@ -88,6 +88,8 @@ def test_walkers_are_moments_of_clips_with_names_of_their_own(tmp_path):
     again = next(walkers(range(5, 6), backgrounds))
     np.testing.assert_array_equal(again[1].image, found[0][1].image)
     assert np.abs(found[0][1].image.astype(int) - found[1][1].image).max() > 30
+    assert found[0][1].image.shape == (320, 416, 3)
+    assert next(walkers(range(5, 6), backgrounds, (96, 64)))[1].image.shape == (64, 96, 3)
 
 
 def test_boxes_are_completed_once(tmp_path, monkeypatch):
