@@ -19,7 +19,6 @@ _PACKING = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # What reading a zip file can end in that is damaged or packed in a foreign way.
 _ZIP_ERRORS = (
     zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError,
-    NotImplementedError,
 )  # fmt: skip
 
 

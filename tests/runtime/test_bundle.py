@@ -274,7 +274,9 @@ def test_a_linked_folder_inside_is_not_followed_out(tmp_path):
 def test_a_link_to_the_bundle_itself_is_fine(tmp_path):
     place = write_bundle(tmp_path / "b", MANIFEST, FILES).path
     (tmp_path / "latest").symlink_to(place)
-    open_bundle(tmp_path / "latest").verify()
+    linked = open_bundle(tmp_path / "latest")
+    linked.verify()
+    assert linked.read("pose") == open_bundle(place).read("pose")
 
 
 @NAMES

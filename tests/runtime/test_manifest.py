@@ -288,8 +288,9 @@ def test_reader_and_schema_refuse_the_same(path, value):
 )
 def test_reader_and_schema_take_the_same(path, value):
     text = edited(path, value)
-    Manifest.from_json(text)
+    read = Manifest.from_json(text)
     VALIDATOR.validate(strict(text))
+    assert Manifest.from_json(read.to_json()) == read
 
 
 # Rules between the tracker's options, and their ranges, are the reader's alone.

@@ -327,12 +327,14 @@ class _Bound:
 
     def run(self, given: Mapping[str, Any]) -> dict[str, Array]:
         """Copy the inputs, run or replay, and copy the outputs."""
+        for name, value in given.items():
+            source = self._filled(name, value)
+            if self.graph == _NO_GRAPH:
+                self._binding.bind_ortvalue_input(name, source)
         if self.graph == _NO_GRAPH:
             # Anew each time: the binding would keep the last run's memory and hence its shapes.
             for spec in self._outputs:
                 self._binding.bind_output(spec.name, "cuda", self._gpu)
-        for name, value in given.items():
-            self._binding.bind_ortvalue_input(name, self._filled(name, value))
         self._session.run_with_iobinding(self._binding, self._told)
         self._binding.synchronize_outputs()
         if self.graph == _NO_GRAPH:
@@ -372,6 +374,8 @@ class _Bound:
         ]
         for spec, value in zip(self._outputs, self._found, strict=True):
             self._binding.bind_ortvalue_output(spec.name, value)
+        for name, value in self._inputs.items():
+            self._binding.bind_ortvalue_input(name, value)
         self.graph, self._told = graph, self._run_options(graph)
         return self.run(given)
 
