@@ -110,7 +110,7 @@ def load_pose(path: Path | str, color: Color | None = None) -> LoadedPose:
     """The pose network in a checkpoint of flowtrack, the official code or MMPose 0.x or 1.x.
 
     Depth, width, joints, and number, kernel and channels of the deconvolutions are read off the
-    tensors.
+    tensors, and so is whether there are laterals.
 
     Args:
         path: of the file.
@@ -283,19 +283,16 @@ def _pose_network(path: Path, state: State) -> PoseNetwork:
     joints = telling_tensor(path, state, "final_layer.weight").shape[0]
     layers = sum(f"deconv_layers.{index}.weight" in state for index in (0, 3, 6))
     channels, kernel = first.shape[1:3]
+    head: dict[str, Any] = {
+        "deconv_layers": layers,
+        "deconv_kernel": kernel,
+        "deconv_channels": channels,
+        "laterals": "laterals.0.weight" in state,
+    }
     with fitting(path):
         if _LITE_KEY in state:
-            return PoseLite(
-                joints, deconv_layers=layers, deconv_kernel=kernel, deconv_channels=channels
-            )
-        return PoseResNet(
-            trunk_depth(path, state),
-            joints,
-            deconv_layers=layers,
-            deconv_kernel=kernel,
-            deconv_channels=channels,
-            width=trunk_width(path, state),
-        )
+            return PoseLite(joints, **head)
+        return PoseResNet(trunk_depth(path, state), joints, width=trunk_width(path, state), **head)
 
 
 def _own_color(file: CheckpointFile, kind: str) -> Color:

@@ -121,7 +121,7 @@ class PoseNetworkOptions:
     Attributes:
         trunk: resnet, or efficientnet-lite0 for small devices, which has neither depth nor width.
         frozen: of efficientnet-lite0: how many of the first blocks are not trained.
-        depth, width, deconv_layers, deconv_kernel, deconv_channels: see `PoseResNet`.
+        depth, width, deconv_layers, deconv_kernel, deconv_channels, laterals: see `PoseResNet`.
         input: height and width of a crop in pixels.
         skeleton: name of the skeleton that it predicts.
         sigma: of the targets, in heatmap cells.
@@ -136,6 +136,7 @@ class PoseNetworkOptions:
     deconv_layers: Literal[2, 3] = 3
     deconv_kernel: Literal[2, 3, 4] = 4
     deconv_channels: int = field(default=256, metadata=limits(minimum=1))
+    laterals: bool = False
     input: tuple[int, int] = (256, 192)
     skeleton: str = "coco-17"
     sigma: float = field(default=2.0, metadata=limits(exclusiveMinimum=0))

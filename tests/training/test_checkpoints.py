@@ -122,6 +122,7 @@ def test_pose_layouts(tmp_path, wrap, layout, color, zipped):
         {"depth": 152, "width": 0.0625},
         {"deconv_layers": 2, "deconv_kernel": 3},
         {"deconv_kernel": 2, "deconv_channels": 16},
+        {"deconv_layers": 2, "laterals": True},
     ],
     ids=str,
 )
@@ -132,6 +133,7 @@ def test_pose_architecture_follows_from_the_tensors(tmp_path, options):
     found = load_pose(path).network
     for name in ("depth", "width", "joints", "stride"):
         assert getattr(found, name) == getattr(network, name), name
+    assert (found.laterals is None) == (network.laterals is None)
     crops = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(found(crops), network(crops))

@@ -15,10 +15,12 @@ from flowtrack.training.exported import load_exported, measure_statistics
 from flowtrack.training.models import FlowNet2S, PoseResNet
 
 
-def lived(seed: int) -> PoseResNet:
+def lived(seed: int, **options) -> PoseResNet:
     """A network whose batch normalisations have statistics and slopes of their own."""
     torch.manual_seed(seed)
-    network = PoseResNet(18, 3, deconv_channels=16, width=0.25)
+    network = PoseResNet(18, 3, deconv_channels=16, width=0.25, **options)
+    for lateral in network.laterals or ():
+        nn.init.normal_(lateral.weight, std=0.3)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -73,6 +75,19 @@ def test_measured_statistics_make_training_mode_agree_with_evaluation(exported):
         measure_statistics(network, [batch])
         after = copy.deepcopy(network).train()(batch) - network(batch)
     assert after.abs().max() < 0.1 * before.abs().max()
+
+
+def test_laterals_too(tmp_path):
+    network = lived(4, laterals=True)
+    export_pose(network, tmp_path / "pose.onnx", height=64, width=64, skeleton=_three())
+    copied = PoseResNet(18, 3, deconv_channels=16, width=0.25, laterals=True).eval()
+    picture = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        wanted = network(picture)
+        load_exported(tmp_path / "pose.onnx", copied)
+        measure_statistics(copied, [torch.randn(8, 3, 64, 64)])
+        found = copied(picture)
+    assert torch.allclose(found, wanted, atol=1e-4 * float(wanted.abs().max()))
 
 
 def test_flow_networks_too(tmp_path):

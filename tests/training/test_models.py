@@ -16,6 +16,7 @@ from flowtrack.training.models import (
     CenterDetector,
     FlowNet2S,
     Normalization,
+    PoseLite,
     PoseResNet,
 )
 from flowtrack.training.models.resnet import resnet_depth
@@ -110,6 +111,47 @@ def test_pose_resnet_initial_weights():
     assert network.final_layer.weight.std().item() == pytest.approx(0.001, rel=0.1)
     assert not network.final_layer.bias.any()
     assert all(m.momentum == 0.1 for m in network.modules() if isinstance(m, nn.BatchNorm2d))
+
+
+def resnet(depth, width):
+    return lambda *args, **options: PoseResNet(depth, *args, width=width, **options)
+
+
+@pytest.mark.parametrize("layers", [2, 3])
+@pytest.mark.parametrize(
+    ("make", "ends"),
+    [
+        (PoseLite, ("blocks.2", "blocks.4", "blocks.10", "blocks.15")),
+        (resnet(18, 0.25), ("layer1", "layer2", "layer3", "layer4")),
+        (resnet(50, 0.125), ("layer1", "layer2", "layer3", "layer4")),
+    ],
+    ids=["lite", "18", "50"],
+)
+def test_laterals_add_what_the_trunk_had_at_that_resolution(make, ends, layers):
+    torch.manual_seed(0)
+    network = make(3, laterals=True, deconv_layers=layers, deconv_channels=8).eval()
+    plain = make(3, deconv_layers=layers, deconv_channels=8).eval()
+    plain.load_state_dict(
+        {k: v for k, v in network.state_dict().items() if not k.startswith("laterals.")}
+    )
+    crops = torch.randn(2, 3, 64, 96)
+    levels = {}
+    for end in ends:
+        network.get_submodule(end).register_forward_hook(
+            lambda _module, _given, found, end=end: levels.update({end: found})
+        )
+    with torch.no_grad():
+        assert torch.equal(network(crops), plain(crops))  # they start at zero
+        for lateral in network.laterals:
+            nn.init.normal_(lateral.weight)
+        found = network(crops)
+        assert not torch.allclose(found, plain(crops), rtol=0.1)
+        x = levels[ends[3]]
+        for index in range(layers):
+            x = network.deconv_layers[3 * index + 1](network.deconv_layers[3 * index](x))
+            weight = network.get_parameter(f"laterals.{index}.weight")[:, :, 0, 0]
+            x = (x + torch.einsum("oc,nchw->nohw", weight, levels[ends[2 - index]])).clamp_min(0)
+        torch.testing.assert_close(found, network.final_layer(x), atol=1e-5, rtol=1e-4)
 
 
 def test_center_detector_maps_and_initial_biases():

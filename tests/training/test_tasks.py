@@ -156,6 +156,20 @@ def test_another_number_of_joints_starts_with_a_fresh_last_layer(data, learnt_po
     assert torch.equal(task.network.state_dict()["conv1.weight"], stored["conv1.weight"])
 
 
+def test_laterals_can_be_added_but_not_dropped(data, learnt_pose, tmp_path):
+    stored = learnt_pose[0] / "final.pt"
+    task, _ = pose_task(data[0], "network.laterals=true", init=stored)
+    crops = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(task.network.eval()(crops), load_pose(stored).network(crops))
+    task.save(tmp_path / "laterals.pt", task.network)
+    with pytest.raises(CheckpointError, match=r"does not fit.*laterals\.0\.weight"):
+        pose_task(data[0], init=tmp_path / "laterals.pt")
+    detector, _ = detector_task(data[0], init=tmp_path / "laterals.pt")
+    trunk = task.network.state_dict()["layer1.0.conv1.weight"]
+    assert torch.equal(detector.network.state_dict()["layer1.0.conv1.weight"], trunk)
+
+
 def test_weights_for_bgr_are_turned_round(data, tmp_path):
     torch.manual_seed(0)
     network = PoseResNet(18, width=0.25, deconv_channels=32)

@@ -74,6 +74,7 @@ class EfficientNetLiteTrunk(nn.Module):
     Attributes:
         frozen: as given.
         trunk_channels: channels of the last stage.
+        level_channels: channels at each `levels`.
     """
 
     trunk_stride = 32
@@ -95,17 +96,23 @@ class EfficientNetLiteTrunk(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, _STEM_CHANNELS, 3, stride=2, padding=1)
         blocks: list[nn.Module] = []
-        channels = _STEM_CHANNELS
+        ends: dict[int, tuple[int, int]] = {}  # at each resolution, the last block; its channels
+        channels, resolution = _STEM_CHANNELS, 2
         for stage in _STAGES:
             for index in range(stage.blocks):
                 stride = stage.stride if index == 0 else 1
                 blocks.append(InvertedResidual(channels, stage.channels, stage, stride))
                 channels = stage.channels
+            resolution *= stage.stride
+            ends[resolution] = (len(blocks) - 1, channels)
         if not 0 <= frozen <= len(blocks):
             raise OptionError(f"frozen is {frozen}, expected 0 to {len(blocks)} blocks")
         self.blocks = nn.ModuleList(blocks)
         self.frozen = frozen
         self.trunk_channels = channels
+        self._level_ends, self.level_channels = zip(
+            *(end for resolution, end in ends.items() if resolution >= 4), strict=True
+        )
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -114,12 +121,22 @@ class EfficientNetLiteTrunk(nn.Module):
             for part in (self.stem, *blocks[:frozen]):
                 part.requires_grad_(False)
 
-    def trunk(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) -> (N, trunk_channels, H / 32, W / 32), sizes rounded up."""
+    def levels(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """(N, 3, H, W) -> (N, channels, H / s, W / s) for s of 4, 8, 16, 32, sizes rounded up.
+
+        Each is what the last block of its resolution puts out.
+        """
         x = functional.relu6(self.stem(x))
-        for block in self.blocks:
+        found = []
+        for number, block in enumerate(self.blocks):
             x = block(x)
-        return x
+            if number in self._level_ends:
+                found.append(x)
+        return tuple(found)
+
+    def trunk(self, x: torch.Tensor) -> torch.Tensor:
+        """The last of `levels`: (N, trunk_channels, H / 32, W / 32)."""
+        return self.levels(x)[-1]
 
 
 def folded_efficientnet_lite(published: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -20,21 +20,25 @@ class PoseNetwork(nn.Module, ABC):
 
     Fully convolutional: any input size whose sides are multiples of 32. Classes derive from this
     and from a trunk. Key names are those of microsoft/human-pose-estimation.pytorch
-    (lib/models/pose_resnet.py).
+    (lib/models/pose_resnet.py). Laterals are not the paper's: each deconvolution's output is
+    joined by what the trunk had at that resolution (Lin et al. 2017, figure 3).
 
     Attributes:
         joints: heatmaps to predict.
         stride: input pixels per heatmap cell: 4 with three deconvolutions, 8 with two.
+        laterals: 1x1 convolutions of the trunk's features, one for each deconvolution, or None.
     """
 
     trunk_stride: int
     trunk_channels: int
+    level_channels: tuple[int, ...]
     joints: int
     stride: int
+    laterals: nn.ModuleList | None
 
     @abstractmethod
-    def trunk(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) -> (N, trunk_channels, H / 32, W / 32)."""
+    def levels(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """(N, 3, H, W) -> (N, channels, H / s, W / s) for s of 4, 8, 16, 32."""
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         """Heatmaps.
@@ -45,11 +49,25 @@ class PoseNetwork(nn.Module, ABC):
         Returns:
             (N, joints, H / stride, W / stride).
         """
-        heatmaps: torch.Tensor = self.final_layer(self.deconv_layers(self.trunk(crops)))
+        *lower, features = self.levels(crops)
+        if self.laterals is None:
+            features = self.deconv_layers(features)
+        else:
+            layers = iter(self.deconv_layers)
+            for lateral, level in zip(self.laterals, reversed(lower), strict=False):
+                features = next(layers)(features)  # transposed convolution
+                features = next(layers)(features) + lateral(level)  # batch normalisation
+                features = next(layers)(features)  # ReLU
+        heatmaps: torch.Tensor = self.final_layer(features)
         return heatmaps
 
     def _add_head(
-        self, joints: int, deconv_layers: int, deconv_kernel: int, deconv_channels: int
+        self,
+        joints: int,
+        deconv_layers: int,
+        deconv_kernel: int,
+        deconv_channels: int,
+        laterals: bool,
     ) -> None:
         """Put deconvolutions and heatmaps on the trunk."""
         if joints < 1:
@@ -64,6 +82,14 @@ class PoseNetwork(nn.Module, ABC):
         self.final_layer = nn.Conv2d(deconv_channels, joints, 1)
         nn.init.normal_(self.final_layer.weight, std=_FINAL_STD)
         nn.init.zeros_(self.final_layer.bias)  # type: ignore[arg-type]
+        self.laterals = None
+        if laterals:
+            lower = self.level_channels[-2 : -2 - deconv_layers : -1]
+            self.laterals = nn.ModuleList(
+                nn.Conv2d(channels, deconv_channels, 1, bias=False) for channels in lower
+            )
+            for lateral in self.laterals:  # so that they can be added to a trained network
+                nn.init.zeros_(lateral.weight)  # type: ignore[arg-type]
 
 
 class PoseResNet(ResNetTrunk, PoseNetwork):
@@ -77,6 +103,7 @@ class PoseResNet(ResNetTrunk, PoseNetwork):
         deconv_layers: int = 3,
         deconv_kernel: int = 4,
         deconv_channels: int = 256,
+        laterals: bool = False,
         width: float = 1.0,
     ) -> None:
         """A network with fresh weights; the defaults are the paper's ResNet-50 for COCO.
@@ -87,13 +114,14 @@ class PoseResNet(ResNetTrunk, PoseNetwork):
             deconv_layers: 2 or 3 (the paper's table 2).
             deconv_kernel: 2, 3 or 4 (the same table).
             deconv_channels: channels of every deconvolution.
+            laterals: see `PoseNetwork`; they start at zero.
             width: multiplies the trunk's channels.
 
         Raises:
             OptionError: an argument is out of range.
         """
         super().__init__(depth, width)
-        self._add_head(joints, deconv_layers, deconv_kernel, deconv_channels)
+        self._add_head(joints, deconv_layers, deconv_kernel, deconv_channels, laterals)
 
 
 class PoseLite(EfficientNetLiteTrunk, PoseNetwork):
@@ -106,6 +134,7 @@ class PoseLite(EfficientNetLiteTrunk, PoseNetwork):
         deconv_layers: int = 3,
         deconv_kernel: int = 4,
         deconv_channels: int = 64,
+        laterals: bool = False,
         frozen: int = 0,
     ) -> None:
         """A network with fresh weights; see `PoseResNet` and `EfficientNetLiteTrunk`.
@@ -114,4 +143,4 @@ class PoseLite(EfficientNetLiteTrunk, PoseNetwork):
             OptionError: an argument is out of range.
         """
         super().__init__(frozen)
-        self._add_head(joints, deconv_layers, deconv_kernel, deconv_channels)
+        self._add_head(joints, deconv_layers, deconv_kernel, deconv_channels, laterals)

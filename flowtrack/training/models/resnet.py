@@ -91,6 +91,7 @@ class ResNetTrunk(nn.Module):
     Attributes:
         depth, width: as given.
         trunk_channels: channels of the last stage (2048 for 50, 101 and 152 at width 1).
+        level_channels: channels at each `levels`.
     """
 
     trunk_stride = 32
@@ -120,6 +121,7 @@ class ResNetTrunk(nn.Module):
         self.bn1 = nn.BatchNorm2d(channels)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        level_channels = []
         for stage, ((size, stride), count) in enumerate(zip(_STAGES, counts, strict=True), 1):
             inner = scaled_channels(size, width)
             blocks = []
@@ -127,17 +129,25 @@ class ResNetTrunk(nn.Module):
                 blocks.append(block(channels, inner, stride if index == 0 else 1))
                 channels = inner * block.expansion
             self.add_module(f"layer{stage}", nn.Sequential(*blocks))
+            level_channels.append(channels)
         self.trunk_channels = channels
+        self.level_channels = tuple(level_channels)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def trunk(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) -> (N, trunk_channels, H / 32, W / 32), sizes rounded up."""
+    def levels(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """(N, 3, H, W) -> (N, channels, H / s, W / s) for s of 4, 8, 16, 32, sizes rounded up."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        found = []
         for stage in range(1, len(_STAGES) + 1):
             x = self.get_submodule(f"layer{stage}")(x)
-        return x
+            found.append(x)
+        return tuple(found)
+
+    def trunk(self, x: torch.Tensor) -> torch.Tensor:
+        """The last of `levels`: (N, trunk_channels, H / 32, W / 32)."""
+        return self.levels(x)[-1]
 
 
 def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential | None:

@@ -48,7 +48,8 @@ class PoseTask:
             data: folder that the recipe's paths are relative to.
             in_memory: keep the decoded pictures.
             init: checkpoint to start from, of any layout that `load_pose` knows; its last layer is
-                left out if the number of joints differs. Or an exported ONNX file.
+                left out if the number of joints differs, and laterals that it does not have start
+                at zero. Or an exported ONNX file.
 
         Raises:
             SourceError: data is missing or damaged, or shows nobody with joints.
@@ -151,6 +152,7 @@ def _network(recipe: PoseRecipe, joints: int, data: Path, init: Path | None) -> 
         "deconv_layers": options.deconv_layers,
         "deconv_kernel": options.deconv_kernel,
         "deconv_channels": options.deconv_channels,
+        "laterals": options.laterals,
     }
     network: PoseLite | PoseResNet
     if options.trunk == "efficientnet-lite0":
@@ -174,12 +176,14 @@ def _start_from(network: PoseNetwork, init: Path) -> None:
         state[first] = state[first].flip(1)
     if state["final_layer.weight"].shape != own["final_layer.weight"].shape:
         state = {**state, **{k: v for k, v in own.items() if k.startswith("final_layer.")}}
+    if not any(key.startswith("laterals.") for key in state):
+        state = {**state, **{k: v for k, v in own.items() if k.startswith("laterals.")}}
     shapes, wanted = ({k: v.shape for k, v in s.items()} for s in (state, own))
     if shapes != wanted:
         misfits = sorted(k for k in {*shapes, *wanted} if shapes.get(k) != wanted.get(k))
         raise CheckpointError(
             f"{init} does not fit the recipe's network: {', '.join(misfits[:4])}; expected the "
-            "same depth, width and deconvolutions"
+            "same depth, width, deconvolutions and laterals"
         )
     network.load_state_dict(state)
 
