@@ -14,7 +14,7 @@ demo: $(VENV)/.track            ## set up, then render a clip and track it, with
 	$(BIN)/flowtrack demo --out $(OUT)
 
 test: $(VENV)/.dev              ## set up, then pass the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 dev: $(VENV)/.dev               ## set up for working on flowtrack, with the commit hooks
 	$(BIN)/pre-commit install

@@ -34,7 +34,7 @@ CLIPS = range(20_000, 20_650)
 """Seeds of the clips of which moments are taken."""
 
 LARGER_CLIPS = range(21_000, 21_900)
-"""Seeds of those that are rendered larger, for a pose network that sees people at 256x192."""
+"""Seeds of those that are rendered larger, for a pose network that sees people large."""
 
 LARGER = (512, 384)
 """Width and height of these, pixels."""
@@ -52,7 +52,7 @@ INCOMPLETE = ("boxes_rf", "stanford40_pseudo", "jhmdb", "coco_more")
 WITHOUT_JOINTS = ("relabelled/boxes_rf", "relabelled/stanford40_pseudo")
 """Sets with people who have only a box, seen large enough to find their joints."""
 
-POSE_SIZE, DETECTOR_SIZE, FLOW_SIZE = "256x192", "416x416", "256x320"
+POSE_SIZE, DETECTOR_SIZE, FLOW_SIZE = "320x224", "416x416", "256x320"
 """Input sizes in the bundle, HEIGHTxWIDTH."""
 
 
@@ -202,6 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     build.rendered()
     pose = build.train("pose", "default-pose:small")
     pose = build.train("pose", "default-pose:middle", pose)
+    pose = build.train("pose", "default-pose:large", pose)
     pose = build.train("pose", "default-pose", pose)
     detector = build.train("detector", "default-detector:first")
     detector = build.train("detector", "default-detector", detector)
