@@ -24,6 +24,8 @@ DETECTED = 0
 """`Boxes.origin` of a box that came from the person detector."""
 PROPAGATED = 1
 """`Boxes.origin` of a box around joints that the flow carried here from the frame before."""
+NO_TRACK = -1
+"""`Tracks.id` of people who neither continue a track nor may start one."""
 
 
 def checked(
@@ -234,13 +236,20 @@ class Poses:
         xy = np.where(low[..., None], np.float32(np.nan), self.xy)
         return type(self)(xy, self.score, self.box, self.box_score)
 
+    def within(self, width: int, height: int) -> Self:
+        """The same poses with every joint outside a picture of that size made missing (NaN)."""
+        low, high = np.float32(-0.5), np.array([width - 0.5, height - 0.5], np.float32)
+        inside: BoolArray = np.asarray(((self.xy >= low) & (self.xy < high)).all(axis=-1))
+        xy = np.where(inside[..., None], self.xy, np.float32(np.nan))
+        return type(self)(xy, self.score, self.box, self.box_score)
+
 
 @dataclass(frozen=True, slots=True)
 class Tracks:
     """Who is who: aligned row by row with the `Poses` it was made from.
 
     Attributes:
-        id: (N,) int64, unique within a frame.
+        id: (N,) int64, unique within a frame but for `NO_TRACK`.
         age: (N,) int64, frames since the track was born (0 = born in this frame).
         similarity: (N,) similarity of the link that gave the id; NaN where the track is new.
     """

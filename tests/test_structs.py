@@ -188,6 +188,16 @@ def test_a_joint_that_stays_has_a_place_and_the_score(xy, score, threshold):
         assert kept.missing[person, joint] == (not good)
 
 
+def test_joints_beyond_the_edge_of_the_picture_are_missing():
+    """The centre of the first pixel is (0, 0), so the picture begins half a pixel before it."""
+    xy = [[-0.5, 0], [-0.51, 0], [3.49, 2.49], [3.5, 1], [1, 2.5], [np.nan, 1]]
+    people = Poses([xy], np.full((1, 6), 0.9), [[0, 0, 1, 1]], [1])
+    kept = people.within(width=4, height=3)
+    assert kept.missing.tolist() == [[False, True, False, True, True, True]]
+    np.testing.assert_array_equal(kept.xy[0, [0, 2]], np.float32(xy)[[0, 2]])
+    np.testing.assert_array_equal(kept.score, people.score)
+
+
 def test_a_tracked_frame_has_one_id_for_each_pose():
     frame = TrackedFrame(5, 0.2, poses(2), tracks(3, 8))
     assert frame.flow is None

@@ -110,10 +110,10 @@ class Gate:
         return self._flows(self._open("flow"))
 
     def _detect(self, engine: Engine) -> list[Boxes]:
-        """The boxes that the tracker would take, frame by frame."""
+        """The boxes that the tracker would take for people by themselves, frame by frame."""
         manifest = self.reference.manifest
         detector = Detector(engine, manifest.detector)
-        threshold = np.float32(manifest.tracker_options.box_threshold)
+        threshold = np.float32(manifest.tracker_options.person_threshold)
         found = [detector(frame) for frame in self.frames]
         return [boxes[boxes.score >= threshold] for boxes in found]
 

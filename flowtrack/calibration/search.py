@@ -29,6 +29,7 @@ STEPS: Values = MappingProxyType(
         "pose_nms": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, None),
         "queue": (1, 2, 3, 5, 7, 10, 15),
         "box_threshold": tuple(step / 20 for step in range(1, 17)),
+        "start_threshold": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, None),
         "joint_threshold": tuple(step / 20 for step in range(2, 15)),
     }
 )

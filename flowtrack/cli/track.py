@@ -66,6 +66,9 @@ _FlowLinks = Annotated[
 _MinSimilarity = Annotated[float | None, _tracking("Less similar people stay apart.")]
 _NmsIou = Annotated[float | None, _tracking("Overlap above which two boxes are one.")]
 _BoxThreshold = Annotated[float | None, _tracking("Boxes below are dropped.")]
+_StartThreshold = Annotated[
+    float | None, _tracking("People in boxes below start no track; they only continue one.")
+]
 _JointThreshold = Annotated[float | None, _tracking("Joints below are dropped.")]
 _PoseNms = Annotated[str | None, _tracking("OKS above which two poses are one person, or off.")]
 _OksArea = Annotated[OksArea | None, _tracking("Area of a person in OKS.")]
@@ -112,6 +115,7 @@ def track(
     min_similarity: _MinSimilarity = None,
     nms_iou: _NmsIou = None,
     box_threshold: _BoxThreshold = None,
+    start_threshold: _StartThreshold = None,
     joint_threshold: _JointThreshold = None,
     pose_nms: _PoseNms = None,
     oks_area: _OksArea = None,
@@ -145,6 +149,7 @@ def track(
         "min_similarity": min_similarity,
         "nms_iou": nms_iou,
         "box_threshold": box_threshold,
+        "start_threshold": start_threshold,
         "joint_threshold": joint_threshold,
         "oks_area": oks_area,
         "box_growth": box_growth,

@@ -102,8 +102,10 @@ def compare_plan(
 def _detector(
     manifest: Manifest, graph: Engine, plan: Engine, frames: Sequence[Frame]
 ) -> tuple[dict[str, Any], str | None]:
-    """Boxes that the tracker would take, each with its counterpart on the other side."""
-    threshold = np.float32(manifest.tracker_options.box_threshold)
+    """Boxes that the tracker would take for people by themselves, each with its counterpart on the
+    other side.
+    """
+    threshold = np.float32(manifest.tracker_options.person_threshold)
     expected, found = (
         [
             boxes[boxes.score >= threshold]

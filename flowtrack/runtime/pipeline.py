@@ -25,7 +25,7 @@ from flowtrack.runtime.pose import PoseEstimator
 from flowtrack.runtime.prefetch import Prefetch
 from flowtrack.runtime.preprocess import pack
 from flowtrack.skeleton import Skeleton, skeleton_named
-from flowtrack.structs import Boxes, FlowField, Frame, Poses, TrackedFrame
+from flowtrack.structs import NO_TRACK, Boxes, FlowField, Frame, Poses, TrackedFrame
 from flowtrack.tracker.options import TrackerOptions
 from flowtrack.tracker.tracker import FlowTracker, warmup
 
@@ -228,12 +228,17 @@ class Pipeline:
         ]
 
     def _assign(self, stream: Stream, seen: _Seen, boxes: Boxes, poses: Poses) -> TrackedFrame:
-        """Pose NMS (ours), then lines 11 to 13; people in ascending order of id."""
+        """Pose NMS (ours), then lines 11 to 13; people in ascending order of id.
+
+        Joints that the network puts outside the picture are missing: nobody has seen them.
+        """
         with seen.clock.stage("assign"):
+            poses = poses.within(seen.frame.width, seen.frame.height)
             stays = stream.tracker.unify(poses)
             poses, boxes = poses[stays], boxes[stays]
             tracks = stream.tracker.assign(poses, seen.frame.index)
-            order = np.argsort(tracks.id)
+            kept = np.flatnonzero(tracks.id != NO_TRACK)
+            order = kept[np.argsort(tracks.id[kept])]
             return TrackedFrame(
                 index=seen.frame.index,
                 time_s=seen.frame.time_s,

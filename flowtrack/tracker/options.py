@@ -31,6 +31,8 @@ class TrackerOptions:
         min_similarity: an instance and a track less similar than this are never linked.
         nms_iou: IoU above which two boxes of a frame are one person.
         box_threshold: boxes scored below are dropped, detected and propagated alike.
+        start_threshold: people in boxes scored below start no track: they are dropped unless they
+            continue one. None, as in the paper, and values up to `box_threshold`: everybody may.
         joint_threshold: joints scored below are missing: they neither propagate, nor count in a
             similarity, nor appear in the results.
         pose_nms: OKS above which two poses of a frame are one person, the better score stays;
@@ -48,6 +50,7 @@ class TrackerOptions:
     min_similarity: float = 0.1
     nms_iou: float = 0.5
     box_threshold: float = 0.5
+    start_threshold: float | None = None
     joint_threshold: float = 0.4
     pose_nms: float | None = 0.6
     oks_area: OksArea = "box"
@@ -64,7 +67,9 @@ class TrackerOptions:
                 raise OptionError(
                     f"{name} is {getattr(self, name)!r}, expected one of {', '.join(choices)}"
                 )
-        for name in ("min_similarity", "nms_iou", "box_threshold", "pose_nms"):
+        for name in (
+            "min_similarity", "nms_iou", "box_threshold", "start_threshold", "pose_nms"
+        ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise OptionError(f"{name} is {value}, expected a number from 0 to 1")
@@ -99,6 +104,11 @@ class TrackerOptions:
         if self.queue is not None:
             return self.queue
         return DEFAULT_QUEUE if self.similarity == "multi_flow" else 1
+
+    @property
+    def person_threshold(self) -> float:
+        """Score from which a box alone makes a person: it may start a track."""
+        return max(self.box_threshold, self.start_threshold or 0.0)
 
     @property
     def uses_flow(self) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from flowtrack.errors import InputError, OptionError
 from flowtrack.skeleton import Skeleton
 from flowtrack.structs import (
+    NO_TRACK,
     BoolArray,
     Boxes,
     FloatArray,
@@ -164,7 +165,8 @@ class FlowTracker:
             index: of this frame; needed with `direct` flow links.
 
         Returns:
-            Tracks aligned with `poses`. New ids go to the best-scored instances first.
+            Tracks aligned with `poses`. New ids go to the best-scored instances first; `NO_TRACK`
+            to those that continue no track and may not start one, which are not remembered.
         """
         if poses.xy.shape[1] != len(self.skeleton):
             raise InputError(
@@ -179,17 +181,18 @@ class FlowTracker:
         similarity = self._similarity(poses, usable)
         match = greedy_match(similarity, ids, self.options.min_similarity)
         linked = match >= 0
-        out_id = np.full(len(poses), -1, np.int64)
+        out_id = np.full(len(poses), NO_TRACK, np.int64)
         out_born = np.full(len(poses), self._steps, np.int64)
         link = np.full(len(poses), np.nan, np.float32)
         out_id[linked] = ids[match[linked]]
         out_born[linked] = born[match[linked]]
         link[linked] = similarity[match[linked], np.flatnonzero(linked)]
-        newcomers = np.flatnonzero(~linked)
+        newcomers = np.flatnonzero(~linked & self._may_start(poses))
         order = np.argsort(-_pose_score(poses, usable)[newcomers], kind="stable")
         out_id[newcomers[order]] = self._next_id + np.arange(len(newcomers))
         self._next_id += len(newcomers)
-        self._remember(poses, usable, out_id, out_born, index)
+        kept = out_id != NO_TRACK
+        self._remember(poses[kept], usable[kept], out_id[kept], out_born[kept], index)
         self._steps += 1
         return Tracks(out_id, self._steps - 1 - out_born, link)
 
@@ -225,6 +228,12 @@ class FlowTracker:
                 born=born,
             )
         )
+
+    def _may_start(self, poses: Poses) -> BoolArray:
+        """(N,) people who may start a track."""
+        least = self.options.start_threshold or 0.0
+        may: BoolArray = poses.box_score >= np.float32(least)
+        return may
 
     def _usable(self, poses: Poses) -> BoolArray:
         """(N, K) joints that are there and not dropped by the threshold."""

@@ -54,6 +54,8 @@ class Source:
         held_out: share of the pictures kept from training, for validation.
         least_joints: people with fewer labelled joints are left out (pose).
         hidden_weight: weight of joints that are labelled but hidden (pose).
+        absent_weight: weight of an empty heatmap for joints without a label (pose): above 0 where
+            that means that they are not in the picture, as in rendered ones.
     """
 
     kind: Literal["coco", "posetrack17", "posetrack18"]
@@ -63,6 +65,7 @@ class Source:
     held_out: float = field(default=0.0, metadata=limits(minimum=0, maximum=0.9))
     least_joints: int = field(default=1, metadata=limits(minimum=1))
     hidden_weight: float = field(default=1.0, metadata=limits(minimum=0, maximum=1))
+    absent_weight: float = field(default=0.0, metadata=limits(minimum=0, maximum=1))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from flowtrack.runtime.bundle import write_bundle
 from flowtrack.runtime.engines import open_engine
 from flowtrack.runtime.manifest import FlowSpec, Manifest
 from flowtrack.runtime.pipeline import LOOK_AHEAD, build_pipeline, open_pipeline
-from flowtrack.structs import PROPAGATED, Frame
+from flowtrack.structs import PROPAGATED, Boxes, Frame
 from flowtrack.tracker.options import TrackerOptions
 from tests.support.graphs import tiny_bundle
 
@@ -153,6 +153,39 @@ def test_results_are_in_order_of_id_and_cut_at_the_threshold(pipeline, videos):
         assert frame.poses.missing[low].all()
         np.testing.assert_array_equal(frame.boxes.xyxy, frame.poses.box)
     assert any(frame.poses.missing.any() for frame in tracked)
+
+
+def test_nobody_starts_in_a_weak_box_and_results_leave_them_out(pipeline, videos, monkeypatch):
+    loaded = pipeline(TrackerOptions(start_threshold=0.9))
+    scores = iter([(0.95, 0.6), (0.6, 0.95), (0.6, 0.6)])
+    found = loaded.detector(videos[0][0])[:2]
+
+    def two_people(*_):
+        return Boxes(found.xyxy, np.float32(next(scores)), found.origin)
+
+    monkeypatch.setattr(loaded, "detector", two_people)
+    tracked = stepped(loaded, [dataclasses.replace(videos[0][0], index=k) for k in range(3)])
+    assert [frame.tracks.id.tolist() for frame in tracked] == [[0], [0, 1], [0, 1]]
+    assert [len(frame.boxes) for frame in tracked] == [1, 2, 2]
+
+
+def test_joints_outside_the_picture_are_missing(pipeline, videos, monkeypatch):
+    loaded = pipeline()
+    estimate = loaded.pose.estimate
+
+    def moved_out(*arguments):
+        out = estimate(*arguments)
+        for poses in out:
+            poses.xy[:, 0] = (-1, 5)
+            poses.xy[:, 1] = (5, HEIGHT)
+        return out
+
+    monkeypatch.setattr(loaded.pose, "estimate", moved_out)
+    tracked = stepped(loaded, videos[0])
+    assert sum(map(len, (frame.poses for frame in tracked))) > 20
+    for frame in tracked:
+        assert frame.poses.missing[:, :2].all()
+        assert not frame.poses.missing[:, 2:].all()
 
 
 def test_between_detections_boxes_are_propagated(pipeline, videos):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowtrack.skeleton import COCO_17
-from flowtrack.structs import Boxes, FlowField, Poses
+from flowtrack.structs import NO_TRACK, Boxes, FlowField, Poses
 from flowtrack.tracker.options import TrackerOptions
 from flowtrack.tracker.tracker import FlowTracker
 
@@ -76,6 +76,19 @@ def test_an_id_is_never_given_twice_in_a_frame(seed, options):
     for _, tracks in run(options, scene(seed))[0]:
         assert len(set(tracks.id.tolist())) == len(tracks)
         assert (tracks.id >= 0).all()
+
+
+@given(SEEDS, OPTIONS, st.floats(0.4, 1.0))
+@settings(deadline=None, max_examples=60)
+def test_every_track_starts_with_a_box_above_the_start_threshold(seed, options, start):
+    seen: set[int] = set()
+    for poses, tracks in run(replace(options, start_threshold=start), scene(seed))[0]:
+        for score, number in zip(poses.box_score, tracks.id.tolist(), strict=True):
+            if number not in seen and number != NO_TRACK:
+                assert score >= np.float32(start)
+                seen.add(number)
+            if number == NO_TRACK:
+                assert score < np.float32(start)
 
 
 @given(SEEDS, OPTIONS)

@@ -18,6 +18,7 @@ from flowtrack.tracker import TABLE_5, TrackerOptions, preset
         {"min_similarity": float("nan")},
         {"nms_iou": -0.1},
         {"pose_nms": 2.0},
+        {"start_threshold": 1.5},
         {"joint_threshold": -1.0},
         {"box_growth": float("inf")},
         {"queue": 0},

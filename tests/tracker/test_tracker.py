@@ -7,7 +7,7 @@ import pytest
 
 from flowtrack.errors import InputError, OptionError
 from flowtrack.skeleton import COCO_17
-from flowtrack.structs import DETECTED, PROPAGATED, Boxes, FlowField, Poses
+from flowtrack.structs import DETECTED, NO_TRACK, PROPAGATED, Boxes, FlowField, Poses
 from flowtrack.tracker.options import TrackerOptions
 from flowtrack.tracker.tracker import FlowTracker
 
@@ -147,6 +147,34 @@ def test_propose_drops_low_scores_and_propagates_only_when_asked():
     weak.assign(poses_at((50, 50), score=0.45))
     weak.advance(still(1))
     assert len(weak.propose(Boxes.empty())) == 0
+
+
+def boxed_at(*corners, scores):
+    """The same figures in boxes of the given scores."""
+    poses = poses_at(*corners)
+    return Poses(poses.xy, poses.score, poses.box, np.float32(scores))
+
+
+def test_people_below_the_start_threshold_continue_tracks_and_start_none():
+    tracker = FlowTracker(COCO_17, TrackerOptions(box_threshold=0.1, start_threshold=0.5))
+    weak_and_strong = tracker.assign(boxed_at((0, 0), (300, 0), scores=[0.49, 0.5]))
+    assert weak_and_strong.id.tolist() == [NO_TRACK, 0]
+    tracker.advance(still(1))
+    boxes = tracker.propose(Boxes.empty())
+    assert len(boxes) == 1  # who started no track is not remembered
+    both_weak = tracker.assign(boxed_at((0, 0), (300, 0), scores=[0.49, 0.11]))
+    assert both_weak.id.tolist() == [NO_TRACK, 0]
+    assert both_weak.age.tolist() == [0, 1]
+    tracker.advance(still(2))
+    assert tracker.assign(boxed_at((0, 0), (300, 0), scores=[0.6, 0.11])).id.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("start", [None, 0.0, 0.2])
+def test_a_start_threshold_up_to_the_box_threshold_keeps_nobody_out(start):
+    options = TrackerOptions(box_threshold=0.2, start_threshold=start)
+    tracks = FlowTracker(COCO_17, options).assign(boxed_at((0, 0), (300, 0), scores=[0.2, 0.9]))
+    assert sorted(tracks.id.tolist()) == [0, 1]
+    assert options.person_threshold == 0.2
 
 
 def test_unify_keeps_the_better_of_two_poses_of_one_person():

@@ -106,6 +106,18 @@ def test_joints_that_are_hidden_outside_or_unlabelled_weigh_less(tmp_path):
     assert [weight[COCO_17.index(name)] for name in names] == [1, 0.25, 0, 0]
 
 
+def test_unlabelled_joints_may_be_known_to_be_absent(tmp_path):
+    joints = {"nose": (100, 100), "left_eye": (101, 95), "left_wrist": (1, 1)}
+    people = [person(BOX, joints, hidden=("left_eye",))]
+    options = CropOptions(scale=0, rotated=0, flip=1)
+    crops = crops_of(tmp_path, noise(200, 220, 1), people, options, absent_weight=0.5)
+    absent = crops.sample(0, np.random.default_rng(0))["absent"]
+    names = ("nose", "right_eye", "right_wrist", "left_wrist")  # mirrored
+    assert [absent[COCO_17.index(name)] for name in names] == [0, 0, 0, 0.5]
+    plain = crops_of(tmp_path, noise(200, 220, 1), people)
+    assert not plain.sample(0, np.random.default_rng(0))["absent"].any()
+
+
 def geometry(sample, marks):
     """Scale and rotation (degrees, clockwise) of a crop, from two of its joints."""
     first, second = (sample["joints"][COCO_17.index(name)] for name in marks)
@@ -203,6 +215,7 @@ def test_samples_have_one_form(marked):
             ("crop", (*SIZE, 3), "|u1"),
             ("joints", (17, 2), "<f4"),
             ("weight", (17,), "<f4"),
+            ("absent", (17,), "<f4"),
             ("area", (), "<f4"),
         )
     }

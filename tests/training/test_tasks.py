@@ -18,6 +18,7 @@ from flowtrack.training.checkpoints import load_detector, load_pose, save_detect
 from flowtrack.training.data.loader import stack
 from flowtrack.training.models import CenterDetector, CenterMaps, Normalization, PoseResNet
 from flowtrack.training.recipe import DetectorRecipe, PoseRecipe, read_recipe
+from flowtrack.training.targets import joint_heatmaps
 from flowtrack.training.tasks.detector import DetectorTask, peaks
 from flowtrack.training.tasks.pose import PoseTask, _decoded
 from flowtrack.training.trainer import Trainer, TrainerOptions
@@ -102,6 +103,23 @@ def test_a_batch_of_poses_is_learnt_by_heart(data, learnt_pose):
     # A joint lies on a cell, and decoding moves it by a quarter of one: 1 px.
     assert np.abs(found[..., :2] - joints).max() <= 1
     assert (found[..., 2] > 0.5).all()
+
+
+def test_heatmaps_of_absent_joints_are_to_be_empty(data):
+    """Three joints in the same place: seen, not labelled, known to be nowhere."""
+    task, _ = pose_task(data[0])
+    maps = torch.full((1, 17, 16, 16), 0.5)
+    weight, absent = torch.zeros(1, 17), torch.zeros(1, 17)
+    weight[0, 0], absent[0, 2] = 1, 0.5
+    batch = {
+        "crop": torch.zeros(1, 64, 64, 3, dtype=torch.uint8),
+        "joints": torch.full((1, 17, 2), 32.0), "weight": weight, "absent": absent,
+    }  # fmt: skip
+    loss = task.losses(lambda _: maps, batch)["loss"].item()
+    target, _ = joint_heatmaps(batch["joints"], weight, (16, 16), 4, task._sigma)
+    seen = (0.5 - target[0, 0]).square().sum().item()
+    nowhere = 16 * 16 * (0.5 * 0.5) ** 2
+    assert loss == pytest.approx(0.5 * (seen + nowhere) / (17 * 16 * 16), rel=1e-5)
 
 
 def test_a_trained_pose_network_can_be_exported(data, learnt_pose, tmp_path):

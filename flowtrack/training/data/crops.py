@@ -69,6 +69,7 @@ class PersonCrops:
         options: CropOptions = PLAIN,
         *,
         hidden_weight: float = 1.0,
+        absent_weight: float = 0.0,
     ) -> None:
         """Crops of annotated people.
 
@@ -78,12 +79,14 @@ class PersonCrops:
             size: height and width of a crop in pixels.
             options: augmentation.
             hidden_weight: weight of joints that are labelled but hidden (v = 1).
+            absent_weight: weight of joints that are not labelled (v = 0), to be found nowhere.
         """
         self.people = people
         self.size = size
         self._pictures = pictures
         self._options = options
         self._hidden_weight = hidden_weight
+        self._absent_weight = absent_weight
         names = people.skeleton.joints
         self._lower = np.array([name.split("_")[-1] in _LOWER_BODY for name in names])
         self._flip_order = people.skeleton.flip_order
@@ -96,8 +99,9 @@ class PersonCrops:
 
         Returns:
             `crop` (H, W, 3) uint8 BGR, `joints` (K, 2) float32 in crop pixels, `weight` (K,)
-            float32: 0 for joints that are not labelled or lie outside the crop; `area` float32,
-            the box's area in crop pixels.
+            float32: 0 for joints that are not labelled or lie outside the crop; `absent` (K,)
+            float32: the weight of joints that are to be found nowhere; `area` float32, the box's
+            area in crop pixels.
         """
         options, people = self._options, self.people
         joints = people.joints[index]
@@ -112,8 +116,9 @@ class PersonCrops:
         crop = warp(self._pictures[int(people.picture[index])], matrix, self.size)
         xy = joints[:, :2] @ matrix[:, :2].T + matrix[:, 2]
         weight = self._weight(joints[:, 2], xy)
+        absent = np.where(joints[:, 2] > 0, 0.0, self._absent_weight).astype(np.float32)
         if flip:
-            xy, weight = xy[self._flip_order], weight[self._flip_order]
+            xy, weight, absent = (values[self._flip_order] for values in (xy, weight, absent))
         if rng.uniform() < options.cover:
             crop = self._covered(crop, rng)
         box = people.boxes[index]
@@ -122,6 +127,7 @@ class PersonCrops:
             "crop": vary_looks(crop, options.looks, rng),
             "joints": np.ascontiguousarray(xy, np.float32),
             "weight": weight,
+            "absent": absent,
             "area": np.float32((box[2] - box[0]) * (box[3] - box[1]) * scale * scale),
         }
 

@@ -74,7 +74,8 @@ class PoseTask:
             store = PictureStore(learnt.paths, in_memory=in_memory)
             crops.append(
                 PersonCrops(learnt, store, options.input, recipe.augment,
-                            hidden_weight=source.hidden_weight)
+                            hidden_weight=source.hidden_weight,
+                            absent_weight=source.absent_weight)
             )  # fmt: skip
         self._held_out: dict[str, PersonCrops] = {}
         for name, people in aside.items():
@@ -95,7 +96,9 @@ class PoseTask:
         target, weight = joint_heatmaps(
             batch["joints"], batch["weight"], size, self._size[0] // size[0], self._sigma
         )
-        return {"loss": joint_loss(predicted.float(), target, weight)}
+        absent = batch["absent"]
+        target = target * (absent == 0)[:, :, None, None]
+        return {"loss": joint_loss(predicted.float(), target, weight + absent)}
 
     def validate(self, network: nn.Module, device: torch.device) -> dict[str, float]:
         """`ar` and `pck`, the mean over the sources, and `ar` of each source.
