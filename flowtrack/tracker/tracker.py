@@ -100,7 +100,8 @@ class FlowTracker:
     def propose(self, detections: Boxes) -> Boxes:
         """Detections unified with boxes around the propagated joints (lines 8 and 9).
 
-        Boxes scored below the threshold are dropped. A propagated box takes the mean score of the
+        Boxes scored below the threshold are dropped, and so are those that may not start a track
+        and touch nobody who is remembered. A propagated box takes the mean score of the
         joints that it was made from, and complements the detections: where both show the same
         person the detection stays, because it was seen in this frame.
 
@@ -111,6 +112,9 @@ class FlowTracker:
             Detections by descending score, then propagated boxes by descending score.
         """
         boxes = detections[detections.score >= np.float32(self.options.box_threshold)]
+        strong = self._may_start(boxes.score)
+        if not strong.all():
+            boxes = boxes[strong | self._may_continue(boxes.xyxy)]
         boxes = boxes[nms(boxes.xyxy, boxes.score, self.options.nms_iou)]
         if not self.options.propagate or not self._queue:
             return boxes
@@ -187,7 +191,7 @@ class FlowTracker:
         out_id[linked] = ids[match[linked]]
         out_born[linked] = born[match[linked]]
         link[linked] = similarity[match[linked], np.flatnonzero(linked)]
-        newcomers = np.flatnonzero(~linked & self._may_start(poses))
+        newcomers = np.flatnonzero(~linked & self._may_start(poses.box_score))
         order = np.argsort(-_pose_score(poses, usable)[newcomers], kind="stable")
         out_id[newcomers[order]] = self._next_id + np.arange(len(newcomers))
         self._next_id += len(newcomers)
@@ -229,11 +233,21 @@ class FlowTracker:
             )
         )
 
-    def _may_start(self, poses: Poses) -> BoolArray:
-        """(N,) people who may start a track."""
-        least = self.options.start_threshold or 0.0
-        may: BoolArray = poses.box_score >= np.float32(least)
+    def _may_start(self, score: FloatArray) -> BoolArray:
+        """(N,) boxes that may start a track."""
+        may: BoolArray = score >= np.float32(self.options.start_threshold or 0.0)
         return may
+
+    def _may_continue(self, xyxy: FloatArray) -> BoolArray:
+        """(N,) boxes that touch somebody remembered: others hold nobody who resembles a track."""
+        by_box = self.options.similarity == "bbox"
+        around = [
+            entry.box if by_box else joint_boxes(entry.here, entry.usable, self.options.box_growth)
+            for entry in self._queue
+        ]
+        near = iou_matrix(xyxy, np.concatenate([np.zeros((0, 4), np.float32), *around]))
+        touches: BoolArray = np.asarray((near > 0).any(axis=1))
+        return touches
 
     def _usable(self, poses: Poses) -> BoolArray:
         """(N, K) joints that are there and not dropped by the threshold."""

@@ -169,6 +169,23 @@ def test_people_below_the_start_threshold_continue_tracks_and_start_none():
     assert tracker.assign(boxed_at((0, 0), (300, 0), scores=[0.6, 0.11])).id.tolist() == [1, 0]
 
 
+@pytest.mark.parametrize("similarity", ["multi_flow", "pose", "bbox"])
+def test_propose_drops_weak_boxes_that_touch_nobody(similarity):
+    options = TrackerOptions(
+        similarity=similarity, propagate=False, box_threshold=0.1, start_threshold=0.5
+    )
+    tracker = FlowTracker(COCO_17, options)
+    poses = poses_at((0, 0), (300, 0))
+    three = Boxes.detected([*poses.box, [600, 0, 660, 160]], [0.6, 0.2, 0.2])
+    assert tracker.propose(three).score.tolist() == pytest.approx([0.6])  # nobody is remembered
+    tracker.assign(poses)
+    moved = 90 if similarity == "multi_flow" else 0
+    if moved:
+        tracker.advance(still(1, dx=moved))
+    gone_on = Boxes.detected(three.xyxy + np.float32([moved, 0, moved, 0]), three.score)
+    assert tracker.propose(gone_on).score.tolist() == pytest.approx([0.6, 0.2])
+
+
 @pytest.mark.parametrize("start", [None, 0.0, 0.2])
 def test_a_start_threshold_up_to_the_box_threshold_keeps_nobody_out(start):
     options = TrackerOptions(box_threshold=0.2, start_threshold=start)
