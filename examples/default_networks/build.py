@@ -57,7 +57,8 @@ POSE_SIZE, DETECTOR_SIZE, FLOW_SIZE = "320x224", "416x416", "256x320"
 
 
 THRESHOLDS = {
-    "box_threshold": 0.2, "joint_threshold": 0.35, "nms_iou": 0.7, "pose_nms": 0.4,
+    "box_threshold": 0.1, "start_threshold": 0.2, "joint_threshold": 0.4, "nms_iou": 0.7,
+    "pose_nms": 0.4,
 }  # fmt: skip
 """Of the tracker: small networks are less sure of themselves than those that the defaults are for.
 Chosen on four rendered clips that are not the demo's, between the best MOTA and the best mAP."""

@@ -26,6 +26,8 @@ from flowtrack.tracker.motion import joint_boxes, propagate
 from flowtrack.tracker.oks import joint_area, oks_matrix, pose_nms
 from flowtrack.tracker.options import TrackerOptions
 
+_SAME_PERSON = 0.5  # IoU of a remembered person's box and one that shows them
+
 
 @dataclass
 class _Remembered:
@@ -114,7 +116,7 @@ class FlowTracker:
         boxes = detections[detections.score >= np.float32(self.options.box_threshold)]
         strong = self._may_start(boxes.score)
         if not strong.all():
-            boxes = boxes[strong | self._may_continue(boxes.xyxy)]
+            boxes = boxes[strong | self._may_continue(boxes.xyxy, boxes.xyxy[strong])]
         boxes = boxes[nms(boxes.xyxy, boxes.score, self.options.nms_iou)]
         if not self.options.propagate or not self._queue:
             return boxes
@@ -238,15 +240,22 @@ class FlowTracker:
         may: BoolArray = score >= np.float32(self.options.start_threshold or 0.0)
         return may
 
-    def _may_continue(self, xyxy: FloatArray) -> BoolArray:
-        """(N,) boxes that touch somebody remembered: others hold nobody who resembles a track."""
+    def _may_continue(self, xyxy: FloatArray, strong: FloatArray) -> BoolArray:
+        """(N,) boxes that touch somebody remembered who is in none of the `strong` ones.
+
+        Others resemble no track, or one that goes on in a better box.
+        """
+        if not self._queue:
+            return np.zeros(len(xyxy), np.bool_)
         by_box = self.options.similarity == "bbox"
-        around = [
+        around = np.concatenate([
             entry.box if by_box else joint_boxes(entry.here, entry.usable, self.options.box_growth)
             for entry in self._queue
-        ]
-        near = iou_matrix(xyxy, np.concatenate([np.zeros((0, 4), np.float32), *around]))
-        touches: BoolArray = np.asarray((near > 0).any(axis=1))
+        ])  # fmt: skip
+        _, newest = np.unique(np.concatenate([e.id for e in self._queue]), return_index=True)
+        around = around[newest]
+        missed = around[(iou_matrix(around, strong) < _SAME_PERSON).all(axis=1)]
+        touches: BoolArray = np.asarray((iou_matrix(xyxy, missed) > 0).any(axis=1))
         return touches
 
     def _usable(self, poses: Poses) -> BoolArray:

@@ -186,6 +186,20 @@ def test_propose_drops_weak_boxes_that_touch_nobody(similarity):
     assert tracker.propose(gone_on).score.tolist() == pytest.approx([0.6, 0.2])
 
 
+def test_propose_drops_weak_boxes_of_people_who_are_seen_well():
+    tracker = FlowTracker(
+        COCO_17, TrackerOptions(propagate=False, box_threshold=0.1, start_threshold=0.5)
+    )
+    poses = poses_at((0, 0), (300, 0))
+    tracker.assign(poses)
+    tracker.advance(still(1))
+    low, high = poses.box[:, :2], poses.box[:, 2:]
+    halves = np.concatenate([low, (low + high) / 2], axis=1)  # overlap the whole too little for NMS
+    found = Boxes.detected([poses.box[0], *halves], [0.9, 0.2, 0.2])
+    kept = tracker.propose(found).xyxy
+    np.testing.assert_array_equal(kept, found.xyxy[[0, 2]])
+
+
 @pytest.mark.parametrize("start", [None, 0.0, 0.2])
 def test_a_start_threshold_up_to_the_box_threshold_keeps_nobody_out(start):
     options = TrackerOptions(box_threshold=0.2, start_threshold=start)
