@@ -61,7 +61,8 @@ THRESHOLDS = {
     "pose_nms": 0.4,
 }  # fmt: skip
 """Of the tracker: small networks are less sure of themselves than those that the defaults are for.
-Chosen on four rendered clips that are not the demo's, between the best MOTA and the best mAP."""
+Chosen on four rendered clips that are not the demo's, between the best MOTA and the best mAP, and
+not lower than what keeps bags and signs of real videos from becoming people."""
 
 RECIPES: dict[str, type[PoseRecipe | DetectorRecipe | FlowRecipe]] = {
     "pose": PoseRecipe,
