@@ -103,9 +103,9 @@ class FlowTracker:
         """Detections unified with boxes around the propagated joints (lines 8 and 9).
 
         Boxes scored below the threshold are dropped, and so are those that may not start a track
-        and touch nobody who is remembered. A propagated box takes the mean score of the
-        joints that it was made from, and complements the detections: where both show the same
-        person the detection stays, because it was seen in this frame.
+        and touch nobody remembered, or only people who are in a box that may. A propagated box
+        takes the mean score of the joints that it was made from, and complements the detections:
+        where both show the same person the detection stays, because it was seen in this frame.
 
         Args:
             detections: of this frame; empty on frames that the detector leaves out.
