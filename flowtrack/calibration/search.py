@@ -30,6 +30,7 @@ STEPS: Values = MappingProxyType(
         "queue": (1, 2, 3, 5, 7, 10, 15),
         "box_threshold": tuple(step / 20 for step in range(1, 17)),
         "start_threshold": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, None),
+        "start_joints": (1, 2, 3, 4, 6, 8),
         "joint_threshold": tuple(step / 20 for step in range(2, 15)),
     }
 )
@@ -101,12 +102,15 @@ def _combinations(start: TrackerOptions, grid: Values) -> Iterator[TrackerOption
 def around(options: TrackerOptions, name: str, steps: Values = STEPS) -> list[TrackerOptions]:
     """Settings that differ from `options` in one option at most, in the order of its values.
 
-    There are none for an option that this similarity does not look at.
+    There are none for an option that this similarity does not look at, and of the start threshold
+    those are left out that the box threshold makes idle.
     """
     if name == "queue" and options.similarity == "flow":
         return []
     own = value_of(options, name)
     values = list(steps[name])
+    if name == "start_threshold":
+        values = [value for value in values if value is None or value > options.box_threshold]
     if own not in values:
         values.append(own)
         values.sort(key=lambda value: (value is None, value))

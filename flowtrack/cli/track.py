@@ -69,6 +69,7 @@ _BoxThreshold = Annotated[float | None, _tracking("Boxes below are dropped.")]
 _StartThreshold = Annotated[
     float | None, _tracking("People in boxes below start no track; they only continue one.")
 ]
+_StartJoints = Annotated[int | None, _tracking("People with fewer joints start no track.")]
 _JointThreshold = Annotated[float | None, _tracking("Joints below are dropped.")]
 _PoseNms = Annotated[str | None, _tracking("OKS above which two poses are one person, or off.")]
 _OksArea = Annotated[OksArea | None, _tracking("Area of a person in OKS.")]
@@ -116,6 +117,7 @@ def track(
     nms_iou: _NmsIou = None,
     box_threshold: _BoxThreshold = None,
     start_threshold: _StartThreshold = None,
+    start_joints: _StartJoints = None,
     joint_threshold: _JointThreshold = None,
     pose_nms: _PoseNms = None,
     oks_area: _OksArea = None,
@@ -150,6 +152,7 @@ def track(
         "nms_iou": nms_iou,
         "box_threshold": box_threshold,
         "start_threshold": start_threshold,
+        "start_joints": start_joints,
         "joint_threshold": joint_threshold,
         "oks_area": oks_area,
         "box_growth": box_growth,

@@ -33,6 +33,7 @@ class TrackerOptions:
         box_threshold: boxes scored below are dropped, detected and propagated alike.
         start_threshold: people in boxes scored below start no track: they are dropped unless they
             continue one. None, as in the paper, and values up to `box_threshold`: everybody may.
+        start_joints: people with fewer joints start no track either. 1 is the paper.
         joint_threshold: joints scored below are missing: they neither propagate, nor count in a
             similarity, nor appear in the results.
         pose_nms: OKS above which two poses of a frame are one person, the better score stays;
@@ -51,6 +52,7 @@ class TrackerOptions:
     nms_iou: float = 0.5
     box_threshold: float = 0.5
     start_threshold: float | None = None
+    start_joints: int = 1
     joint_threshold: float = 0.4
     pose_nms: float | None = 0.6
     oks_area: OksArea = "box"
@@ -78,8 +80,9 @@ class TrackerOptions:
                 raise OptionError(f"{name} is {getattr(self, name)}, expected 0 or more")
         if self.queue is not None and self.queue < 1:
             raise OptionError(f"queue is {self.queue}, expected at least 1 frame")
-        if self.detect_every < 1:
-            raise OptionError(f"detect_every is {self.detect_every}, expected at least 1")
+        for name in ("detect_every", "start_joints"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"{name} is {getattr(self, name)}, expected at least 1")
         self._refuse_what_would_be_ignored()
 
     def _refuse_what_would_be_ignored(self) -> None:

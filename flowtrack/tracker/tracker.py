@@ -56,9 +56,18 @@ class FlowTracker:
     """
 
     def __init__(self, skeleton: Skeleton, options: TrackerOptions | None = None) -> None:
-        """Start with an empty queue (line 1)."""
+        """Start with an empty queue (line 1).
+
+        Raises:
+            OptionError: `start_joints` asks for more joints than the skeleton has.
+        """
         self.skeleton = skeleton
         self.options = options or TrackerOptions()
+        if self.options.start_joints > len(skeleton):
+            raise OptionError(
+                f"start_joints is {self.options.start_joints}, but {skeleton.name} has only "
+                f"{len(skeleton)} joints: no track would ever start"
+            )
         self._queue: deque[_Remembered] = deque(maxlen=self.options.length)
         self._next_id = 0
         self._steps = 0
@@ -193,7 +202,8 @@ class FlowTracker:
         out_id[linked] = ids[match[linked]]
         out_born[linked] = born[match[linked]]
         link[linked] = similarity[match[linked], np.flatnonzero(linked)]
-        newcomers = np.flatnonzero(~linked & self._may_start(poses.box_score))
+        whole = usable.sum(axis=1) >= self.options.start_joints
+        newcomers = np.flatnonzero(~linked & whole & self._may_start(poses.box_score))
         order = np.argsort(-_pose_score(poses, usable)[newcomers], kind="stable")
         out_id[newcomers[order]] = self._next_id + np.arange(len(newcomers))
         self._next_id += len(newcomers)

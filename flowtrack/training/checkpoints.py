@@ -29,6 +29,7 @@ from flowtrack.training.models import (
 from flowtrack.training.state_dicts import (
     State,
     check_state,
+    deconv_channels,
     fill,
     fitting,
     renamed,
@@ -197,21 +198,17 @@ def load_detector(path: Path | str, color: Color | None = None) -> LoadedDetecto
     state = without_module(file.state)
     hidden = telling_tensor(file.path, state, "hm.0.weight")
     classes = telling_tensor(file.path, state, "hm.2.weight")
-    deconv = telling_tensor(file.path, state, "deconv_layers.0.weight")
+    head: dict[str, Any] = {
+        "deconv_channels": deconv_channels(file.path, state),
+        "head_channels": hidden.shape[0],
+    }
     network: CenterNetwork
     with fitting(file.path):
         if _LITE_KEY in state:
-            network = CenterLite(
-                classes.shape[0], deconv_channels=deconv.shape[1], head_channels=hidden.shape[0]
-            )
+            network = CenterLite(classes.shape[0], **head)
         else:
-            network = CenterDetector(
-                trunk_depth(file.path, state),
-                classes.shape[0],
-                deconv_channels=deconv.shape[1],
-                head_channels=hidden.shape[0],
-                width=trunk_width(file.path, state),
-            )
+            depth, width = trunk_depth(file.path, state), trunk_width(file.path, state)
+            network = CenterDetector(depth, classes.shape[0], width=width, **head)
     fill(file.path, network, state)
     own_color = None if file.facts is None else _own_color(file, "detector")
     if file.facts is None or own_color is None:
@@ -281,12 +278,9 @@ def save_detector(
 def _pose_network(path: Path, state: State) -> PoseNetwork:
     first = telling_tensor(path, state, "deconv_layers.0.weight")
     joints = telling_tensor(path, state, "final_layer.weight").shape[0]
-    layers = sum(f"deconv_layers.{index}.weight" in state for index in (0, 3, 6))
-    channels, kernel = first.shape[1:3]
     head: dict[str, Any] = {
-        "deconv_layers": layers,
-        "deconv_kernel": kernel,
-        "deconv_channels": channels,
+        "deconv_channels": deconv_channels(path, state),
+        "deconv_kernel": first.shape[2],
         "laterals": "laterals.0.weight" in state,
     }
     with fitting(path):

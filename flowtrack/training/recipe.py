@@ -124,7 +124,7 @@ class PoseNetworkOptions:
     Attributes:
         trunk: resnet, or efficientnet-lite0 for small devices, which has neither depth nor width.
         frozen: of efficientnet-lite0: how many of the first blocks are not trained.
-        depth, width, deconv_layers, deconv_kernel, deconv_channels, laterals: see `PoseResNet`.
+        depth, width, deconv_channels, deconv_kernel, laterals: see `PoseResNet`.
         input: height and width of a crop in pixels.
         skeleton: name of the skeleton that it predicts.
         sigma: of the targets, in heatmap cells.
@@ -136,9 +136,8 @@ class PoseNetworkOptions:
     frozen: int = field(default=0, metadata=limits(minimum=0))
     depth: Literal[18, 34, 50, 101, 152] = 50
     width: float = field(default=1.0, metadata=limits(exclusiveMinimum=0))
-    deconv_layers: Literal[2, 3] = 3
+    deconv_channels: tuple[int, ...] = field(default=(256, 256, 256), metadata=limits(minimum=1))
     deconv_kernel: Literal[2, 3, 4] = 4
-    deconv_channels: int = field(default=256, metadata=limits(minimum=1))
     laterals: bool = False
     input: tuple[int, int] = (256, 192)
     skeleton: str = "coco-17"
@@ -181,7 +180,9 @@ class DetectorNetworkOptions:
     frozen: int = field(default=0, metadata=limits(minimum=0))
     depth: Literal[18, 34, 50, 101, 152] = 18
     width: float = field(default=1.0, metadata=limits(exclusiveMinimum=0))
-    deconv_channels: int = field(default=256, metadata=limits(minimum=1))
+    deconv_channels: tuple[int, int, int] = field(
+        default=(256, 256, 256), metadata=limits(minimum=1)
+    )
     head_channels: int = field(default=64, metadata=limits(minimum=1))
     input: tuple[int, int] = (512, 512)
     validated: tuple[int, int] | None = None

@@ -89,6 +89,18 @@ def trunk_width(path: Path, state: State) -> float:
     return telling_tensor(path, state, "conv1.weight").shape[0] / 64
 
 
+def deconv_channels(path: Path, state: State) -> tuple[int, ...]:
+    """Channels of each of the head's deconvolutions.
+
+    Raises:
+        CheckpointError: there is none, one is missing between two others, or a weight has another
+            number of axes than four.
+    """
+    keys = [f"deconv_layers.{index}.weight" for index in (0, 3, 6)]
+    count = max((number for number, key in enumerate(keys, 1) if key in state), default=1)
+    return tuple(telling_tensor(path, state, key).shape[1] for key in keys[:count])
+
+
 @contextmanager
 def fitting(path: Path) -> Iterator[None]:
     """Turn the refusal of an architecture into a word about the checkpoint.

@@ -17,7 +17,7 @@ def checkpoint(tmp_path_factory):
     from flowtrack.training.models import PoseResNet
 
     torch.manual_seed(1)
-    network = PoseResNet(18, joints=17, deconv_channels=32)
+    network = PoseResNet(18, joints=17, deconv_channels=(32, 32, 32))
     path = tmp_path_factory.mktemp("checkpoint") / "pose_resnet_18.pth.tar"
     state = {f"module.{name}": value for name, value in network.state_dict().items()}
     torch.save({"state_dict": state}, path)

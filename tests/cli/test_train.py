@@ -19,7 +19,7 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 ROOT = Path(__file__).parents[2]
 
 TINY = (
-    "network.width=0.125", "network.deconv_channels=8", "network.input=[32, 32]",
+    "network.width=0.125", "network.deconv_channels=[8, 8, 8]", "network.input=[32, 32]",
     "schedule.samples=160", "schedule.validations=20",
 )  # fmt: skip
 """Changes that make forty steps of four samples a matter of seconds."""

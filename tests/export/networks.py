@@ -23,12 +23,14 @@ def lively(network: nn.Module, *shape: int) -> nn.Module:
 
 def pose(joints: int = 17, **options) -> PoseResNet:
     torch.manual_seed(7)
-    return lively(PoseResNet(18, joints, width=0.25, deconv_channels=16, **options), 96, 64)
+    return lively(
+        PoseResNet(18, joints, width=0.25, deconv_channels=(16, 16, 16), **options), 96, 64
+    )
 
 
 def detector(**options) -> CenterDetector:
     torch.manual_seed(8)
-    return lively(CenterDetector(18, width=0.25, deconv_channels=16, **options), 96, 128)
+    return lively(CenterDetector(18, width=0.25, deconv_channels=(16, 16, 16), **options), 96, 128)
 
 
 def flow(**options) -> FlowNet2S:

@@ -91,6 +91,18 @@ def test_every_track_starts_with_a_box_above_the_start_threshold(seed, options, 
                 assert score < np.float32(start)
 
 
+@given(SEEDS, OPTIONS, st.integers(2, 15))
+@settings(deadline=None, max_examples=60)
+def test_every_track_starts_with_so_many_joints(seed, options, least):
+    seen: set[int] = set()
+    for poses, tracks in run(replace(options, start_joints=least), scene(seed))[0]:
+        usable = (poses.score >= np.float32(options.joint_threshold)) & ~poses.missing
+        for joints, number in zip(usable.sum(axis=1), tracks.id.tolist(), strict=True):
+            if number not in seen:
+                assert (joints >= least) == (number != NO_TRACK)
+                seen |= {number} - {NO_TRACK}
+
+
 @given(SEEDS, OPTIONS)
 @settings(deadline=None, max_examples=40)
 def test_identical_input_gives_identical_output(seed, options):

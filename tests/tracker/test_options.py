@@ -19,6 +19,7 @@ from flowtrack.tracker import TABLE_5, TrackerOptions, preset
         {"nms_iou": -0.1},
         {"pose_nms": 2.0},
         {"start_threshold": 1.5},
+        {"start_joints": 0},
         {"joint_threshold": -1.0},
         {"box_growth": float("inf")},
         {"queue": 0},

@@ -208,6 +208,24 @@ def test_a_start_threshold_up_to_the_box_threshold_keeps_nobody_out(start):
     assert options.person_threshold == 0.2
 
 
+def test_people_with_few_joints_continue_tracks_and_start_none():
+    tracker = FlowTracker(COCO_17, TrackerOptions(start_joints=4))
+    poses = poses_at((0, 0), (300, 0))
+    poses.score[0, 3:] = 0.39  # three joints are above the threshold
+    poses.score[1, 4:] = 0.39
+    assert tracker.assign(poses).id.tolist() == [NO_TRACK, 0]
+    tracker.advance(still(1))
+    fewer = poses_at((0, 0), (300, 0))
+    fewer.score[1, 3:] = 0.39
+    assert tracker.assign(fewer).id.tolist() == [1, 0]
+
+
+def test_more_joints_to_start_than_there_are_is_refused():
+    FlowTracker(COCO_17, TrackerOptions(start_joints=17))
+    with pytest.raises(OptionError, match="only 17 joints"):
+        FlowTracker(COCO_17, TrackerOptions(start_joints=18))
+
+
 def test_unify_keeps_the_better_of_two_poses_of_one_person():
     poses = poses_at((50, 50), (52, 50), (300, 50))
     poses = Poses(poses.xy, poses.score * np.array([[0.8], [1], [1]]), poses.box, np.ones(3))

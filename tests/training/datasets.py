@@ -104,7 +104,7 @@ task = "pose"
 [network]
 depth = 18
 width = 0.25
-deconv_channels = 32
+deconv_channels = [32, 32, 32]
 input = [64, 64]
 sigma = 1
 [augment]
@@ -130,7 +130,7 @@ task = "detector"
 [network]
 depth = 18
 width = 0.25
-deconv_channels = 32
+deconv_channels = [32, 32, 32]
 head_channels = 32
 input = [64, 64]
 [schedule]

@@ -30,7 +30,7 @@ from flowtrack.training.models import IMAGENET_MEAN, CenterDetector, FlowNet2S, 
 
 def small_pose(**changes):
     torch.manual_seed(3)
-    options = {"deconv_channels": 8, "width": 0.25, **changes}
+    options = {"deconv_channels": (8, 8, 8), "width": 0.25, **changes}
     network = PoseResNet(options.pop("depth", 18), options.pop("joints", 5), **options)
     for key, value in network.state_dict().items():  # fresh statistics would hide a lost buffer
         if key.endswith(("running_mean", "running_var")):
@@ -49,7 +49,9 @@ def small_flow(**changes):
 
 def small_detector(**changes):
     torch.manual_seed(5)
-    return CenterDetector(18, deconv_channels=8, head_channels=4, width=0.25, **changes).eval()
+    return CenterDetector(
+        18, deconv_channels=(12, 10, 8), head_channels=4, width=0.25, **changes
+    ).eval()
 
 
 def same(state, other):
@@ -120,9 +122,9 @@ def test_pose_layouts(tmp_path, wrap, layout, color, zipped):
         {"depth": 50, "width": 0.125},
         {"depth": 101, "width": 0.0625},
         {"depth": 152, "width": 0.0625},
-        {"deconv_layers": 2, "deconv_kernel": 3},
-        {"deconv_kernel": 2, "deconv_channels": 16},
-        {"deconv_layers": 2, "laterals": True},
+        {"deconv_channels": (10, 8), "deconv_kernel": 3},
+        {"deconv_kernel": 2, "deconv_channels": (16, 12, 8)},
+        {"deconv_channels": (10, 8), "laterals": True},
     ],
     ids=str,
 )
@@ -255,7 +257,7 @@ def reshaped(key, shape):
         (dropped("layer2.0.downsample.0.weight"), ["missing layer2.0.downsample.0.weight"]),
         (dropped("final_layer.weight"), ["no final_layer.weight"]),
         (dropped("conv1.weight"), ["no conv1.weight"]),
-        (dropped("deconv_layers.3.weight"), ["deconv_layers.3.weight", "deconv_layers.6.weight"]),
+        (dropped("deconv_layers.3.weight"), ["no deconv_layers.3.weight"]),
         (added("attention.weight"), ["unknown attention.weight"]),
         (reshaped("layer1.0.conv2.weight", (16, 16, 5, 5)),
          ["layer1.0.conv2.weight is (16, 16, 5, 5), expected (16, 16, 3, 3)"]),

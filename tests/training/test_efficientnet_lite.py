@@ -143,7 +143,7 @@ def test_a_backbone_of_another_kind_is_refused(tmp_path):
 
 def test_checkpoints_tell_the_trunk(tmp_path):
     torch.manual_seed(1)
-    pose, detector = PoseLite(5, deconv_channels=8, deconv_layers=2), CenterLite(head_channels=4)
+    pose, detector = PoseLite(5, deconv_channels=(10, 8)), CenterLite(head_channels=4)
     save_pose(tmp_path / "pose.pt", pose, skeleton="coco-17")
     save_detector(tmp_path / "detector.pt", detector)
     for loaded, saved in (
@@ -157,7 +157,7 @@ def test_checkpoints_tell_the_trunk(tmp_path):
 
 def test_frozen_blocks_keep_their_weights():
     torch.manual_seed(2)
-    network = PoseLite(3, deconv_channels=8, frozen=3)
+    network = PoseLite(3, deconv_channels=(8, 8, 8), frozen=3)
     before = {k: v.clone() for k, v in network.named_parameters()}
     optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], 1.0)
     network(torch.randn(2, 3, 64, 64)).square().mean().backward()

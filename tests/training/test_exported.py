@@ -18,7 +18,7 @@ from flowtrack.training.models import FlowNet2S, PoseResNet
 def lived(seed: int, **options) -> PoseResNet:
     """A network whose batch normalisations have statistics and slopes of their own."""
     torch.manual_seed(seed)
-    network = PoseResNet(18, 3, deconv_channels=16, width=0.25, **options)
+    network = PoseResNet(18, 3, deconv_channels=(16, 16, 16), width=0.25, **options)
     for lateral in network.laterals or ():
         nn.init.normal_(lateral.weight, std=0.3)
     for module in network.modules():
@@ -48,7 +48,7 @@ def _three():
 
 def fresh() -> PoseResNet:
     torch.manual_seed(9)
-    return PoseResNet(18, 3, deconv_channels=16, width=0.25).eval()
+    return PoseResNet(18, 3, deconv_channels=(16, 16, 16), width=0.25).eval()
 
 
 @pytest.mark.parametrize(("name", "tolerance"), [("pose.onnx", 1e-5), ("half.onnx", 2e-3)])
@@ -80,7 +80,7 @@ def test_measured_statistics_make_training_mode_agree_with_evaluation(exported):
 def test_laterals_too(tmp_path):
     network = lived(4, laterals=True)
     export_pose(network, tmp_path / "pose.onnx", height=64, width=64, skeleton=_three())
-    copied = PoseResNet(18, 3, deconv_channels=16, width=0.25, laterals=True).eval()
+    copied = PoseResNet(18, 3, deconv_channels=(16, 16, 16), width=0.25, laterals=True).eval()
     picture = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         wanted = network(picture)
@@ -104,7 +104,9 @@ def test_flow_networks_too(tmp_path):
 def test_another_architecture_is_refused(exported):
     _, folder = exported
     with pytest.raises(CheckpointError, match=r"expected \(32, 3, 7, 7\)"):
-        load_exported(folder / "pose.onnx", PoseResNet(18, 3, deconv_channels=16, width=0.5))
+        load_exported(
+            folder / "pose.onnx", PoseResNet(18, 3, deconv_channels=(16, 16, 16), width=0.5)
+        )
     (folder / "text.onnx").write_text("no graph")
     with pytest.raises(CheckpointError, match="no readable ONNX"):
         load_exported(folder / "text.onnx", fresh())

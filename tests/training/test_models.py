@@ -93,7 +93,7 @@ def test_a_bottleneck_strides_on_its_3x3_convolution():
 @pytest.mark.parametrize(("layers", "stride"), [(2, 8), (3, 4)])
 def test_pose_resnet_output_stride(kernel, layers, stride):
     network = PoseResNet(
-        18, 5, deconv_layers=layers, deconv_kernel=kernel, deconv_channels=8, width=0.25
+        18, 5, deconv_channels=[12, 10, 8][:layers], deconv_kernel=kernel, width=0.25
     )
     assert network.stride == stride
     with torch.no_grad():
@@ -129,8 +129,8 @@ def resnet(depth, width):
 )
 def test_laterals_add_what_the_trunk_had_at_that_resolution(make, ends, layers):
     torch.manual_seed(0)
-    network = make(3, laterals=True, deconv_layers=layers, deconv_channels=8).eval()
-    plain = make(3, deconv_layers=layers, deconv_channels=8).eval()
+    network = make(3, laterals=True, deconv_channels=[12, 10, 8][:layers]).eval()
+    plain = make(3, deconv_channels=[12, 10, 8][:layers]).eval()
     plain.load_state_dict(
         {k: v for k, v in network.state_dict().items() if not k.startswith("laterals.")}
     )
@@ -155,7 +155,9 @@ def test_laterals_add_what_the_trunk_had_at_that_resolution(make, ends, layers):
 
 
 def test_center_detector_maps_and_initial_biases():
-    detector = CenterDetector(18, classes=3, deconv_channels=16, head_channels=8, width=0.25).eval()
+    detector = CenterDetector(
+        18, classes=3, deconv_channels=(16, 12, 8), head_channels=8, width=0.25
+    ).eval()
     with torch.no_grad():
         maps = detector(torch.zeros(1, 3, 64, 96))
     assert maps.heatmap.shape == (1, 3, 16, 24)
@@ -170,7 +172,10 @@ def test_center_detector_maps_and_initial_biases():
     [
         (lambda: PoseResNet(20), "20"),
         (lambda: PoseResNet(18, 0), "joints is 0"),
-        (lambda: PoseResNet(18, deconv_layers=4), "deconv_layers is 4"),
+        (lambda: PoseResNet(18, deconv_channels=[8]), "expected 2 or 3 deconvolutions"),
+        (lambda: PoseResNet(18, deconv_channels=[8] * 4), "expected 2 or 3 deconvolutions"),
+        (lambda: PoseResNet(18, deconv_channels=[8, 0]), "one number above 0"),
+        (lambda: CenterDetector(18, deconv_channels=[8, 8]), "expected 3 deconvolutions"),
         (lambda: PoseResNet(18, deconv_kernel=5), "deconv_kernel is 5"),
         (lambda: PoseResNet(18, width=0.3), "width 0.3"),
         (lambda: PoseResNet(18, width=0), "width 0"),

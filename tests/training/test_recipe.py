@@ -96,8 +96,10 @@ TABLE_2 = {
 def test_variants_are_the_rows_of_table_2(variant):
     network = read(f"coco-pose:{variant}").network
     assert TABLE_2[variant] == (
-        network.depth, network.deconv_layers, network.deconv_kernel, network.input, network.sigma,
+        network.depth, len(network.deconv_channels), network.deconv_kernel, network.input,
+        network.sigma,
     )  # fmt: skip
+    assert set(network.deconv_channels) == {256}
     assert network.backbone == f"resnet{network.depth}.pth"
 
 

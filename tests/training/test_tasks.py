@@ -190,7 +190,7 @@ def test_laterals_can_be_added_but_not_dropped(data, learnt_pose, tmp_path):
 
 def test_weights_for_bgr_are_turned_round(data, tmp_path):
     torch.manual_seed(0)
-    network = PoseResNet(18, width=0.25, deconv_channels=32)
+    network = PoseResNet(18, width=0.25, deconv_channels=(32, 32, 32))
     save_pose(tmp_path / "bgr.pt", network, skeleton="coco-17", color="bgr")
     task, _ = pose_task(data[0], init=tmp_path / "bgr.pt")
     conv = task.network.state_dict()["conv1.weight"]
@@ -210,7 +210,9 @@ def test_a_detector_takes_no_other_trunk(data, learnt_pose, tmp_path):
         with pytest.raises(CheckpointError, match="expected a detector or a pose network"):
             detector_task(data[0], change, init=learnt_pose[0] / "final.pt")
     deeper = tmp_path / "34.pt"  # has every tensor of ResNet-18, and more
-    save_detector(deeper, CenterDetector(34, width=0.25, deconv_channels=32, head_channels=32))
+    save_detector(
+        deeper, CenterDetector(34, width=0.25, deconv_channels=(32, 32, 32), head_channels=32)
+    )
     with pytest.raises(CheckpointError, match=r"a ResNet-18 of width 0\.25"):
         detector_task(data[0], init=deeper)
 

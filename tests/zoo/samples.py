@@ -55,7 +55,7 @@ def checkpoint(head: str = "head") -> bytes:
     from flowtrack.training.models import PoseResNet
 
     torch.manual_seed(0)
-    network = PoseResNet(18, joints=17, deconv_channels=16, width=0.25)
+    network = PoseResNet(18, joints=17, deconv_channels=(16, 16, 16), width=0.25)
     state = {}
     for name, value in network.state_dict().items():
         part = head if name.startswith(("deconv_layers", "final_layer")) else "backbone"

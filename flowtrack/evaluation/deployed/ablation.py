@@ -109,8 +109,8 @@ def row_options(base: TrackerOptions, *, pose_nms: bool = False) -> dict[str, Tr
     thresholds = {
         name: getattr(base, name)
         for name in (
-            "box_threshold", "start_threshold", "joint_threshold", "nms_iou", "min_similarity",
-            "oks_area", "box_growth",
+            "box_threshold", "start_threshold", "start_joints", "joint_threshold", "nms_iou",
+            "min_similarity", "oks_area", "box_growth",
         )
     }  # fmt: skip
     rows = {}

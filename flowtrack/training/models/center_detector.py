@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -61,17 +62,21 @@ class CenterNetwork(nn.Module, ABC):
         features = self.deconv_layers(self.trunk(images))
         return CenterMaps(self.hm(features), self.wh(features), self.reg(features))
 
-    def _add_head(self, classes: int, deconv_channels: int, head_channels: int) -> None:
+    def _add_head(self, classes: int, deconv_channels: Sequence[int], head_channels: int) -> None:
         """Put deconvolutions and heads on the trunk."""
         if classes < 1 or head_channels < 1:
             raise OptionError(
                 f"classes is {classes} and head_channels {head_channels}, expected at least 1"
             )
         self.classes = classes
-        self.deconv_layers = deconvolutions(self.trunk_channels, deconv_channels, 3, kernel=4)
-        self.hm = _head(deconv_channels, head_channels, classes)
-        self.wh = _head(deconv_channels, head_channels, 2)
-        self.reg = _head(deconv_channels, head_channels, 2)
+        if len(deconv_channels) != 3:
+            raise OptionError(
+                f"deconv_channels is {list(deconv_channels)}, expected 3 deconvolutions"
+            )
+        self.deconv_layers = deconvolutions(self.trunk_channels, deconv_channels, kernel=4)
+        self.hm = _head(deconv_channels[-1], head_channels, classes)
+        self.wh = _head(deconv_channels[-1], head_channels, 2)
+        self.reg = _head(deconv_channels[-1], head_channels, 2)
         nn.init.constant_(self.hm.get_parameter("2.bias"), _HEATMAP_BIAS)
         for head in (self.wh, self.reg):
             nn.init.normal_(head.get_parameter("2.weight"), std=_REGRESSION_STD)
@@ -86,7 +91,7 @@ class CenterDetector(ResNetTrunk, CenterNetwork):
         depth: int = 18,
         classes: int = 1,
         *,
-        deconv_channels: int = 256,
+        deconv_channels: Sequence[int] = (256, 256, 256),
         head_channels: int = _HEAD_CHANNELS,
         width: float = 1.0,
     ) -> None:
@@ -95,7 +100,7 @@ class CenterDetector(ResNetTrunk, CenterNetwork):
         Args:
             depth: of the trunk: 18, 34, 50, 101 or 152.
             classes: kinds of object; 1 finds people only.
-            deconv_channels: channels of the three deconvolutions.
+            deconv_channels: of each of the three deconvolutions.
             head_channels: channels of each head's hidden layer.
             width: multiplies the trunk's channels.
 
@@ -113,7 +118,7 @@ class CenterLite(EfficientNetLiteTrunk, CenterNetwork):
         self,
         classes: int = 1,
         *,
-        deconv_channels: int = 64,
+        deconv_channels: Sequence[int] = (64, 64, 64),
         head_channels: int = _HEAD_CHANNELS,
         frozen: int = 0,
     ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from flowtrack.errors import OptionError
@@ -31,33 +33,32 @@ def scaled_channels(channels: int, width: float) -> int:
     return int(scaled)
 
 
-def deconvolutions(in_channels: int, channels: int, count: int, kernel: int) -> nn.Sequential:
-    """`count` times transposed convolution (stride 2, no bias), batch normalisation, ReLU.
+def deconvolutions(in_channels: int, channels: Sequence[int], kernel: int) -> nn.Sequential:
+    """Several times transposed convolution (stride 2, no bias), batch normalisation, ReLU.
 
     The head of Simple Baselines (Xiao et al. 2018, section 2), of which CenterNet makes use too
     (Zhou et al. 2019, section 5.1). Weights are drawn from N(0, 0.001).
 
     Args:
         in_channels: channels that come in.
-        channels: channels of every layer.
-        count: how many times the resolution doubles.
+        channels: of each layer; every one doubles the resolution.
         kernel: one of `DECONV_KERNELS`.
 
     Raises:
-        OptionError: no such kernel, or a count or number of channels below 1.
+        OptionError: no such kernel, no layer, or a number of channels below 1.
     """
     if kernel not in _DOUBLING:
         raise OptionError(f"deconv_kernel is {kernel}, expected one of {list(DECONV_KERNELS)}")
-    if count < 1 or channels < 1:
+    if not channels or min(channels) < 1:
         raise OptionError(
-            f"{count} deconvolutions of {channels} channels asked for, expected at least 1 of each"
+            f"deconv_channels is {list(channels)}, expected one number above 0 for each layer"
         )
     padding, output_padding = _DOUBLING[kernel]
     layers: list[nn.Module] = []
-    for _ in range(count):
+    for out_channels in channels:
         deconv = nn.ConvTranspose2d(
             in_channels,
-            channels,
+            out_channels,
             kernel,
             stride=2,
             padding=padding,
@@ -65,6 +66,6 @@ def deconvolutions(in_channels: int, channels: int, count: int, kernel: int) -> 
             bias=False,
         )
         nn.init.normal_(deconv.weight, std=_DECONV_STD)
-        layers += [deconv, nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
-        in_channels = channels
+        layers += [deconv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)]
+        in_channels = out_channels
     return nn.Sequential(*layers)

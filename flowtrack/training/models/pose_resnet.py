@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -64,29 +65,30 @@ class PoseNetwork(nn.Module, ABC):
     def _add_head(
         self,
         joints: int,
-        deconv_layers: int,
+        deconv_channels: Sequence[int],
         deconv_kernel: int,
-        deconv_channels: int,
         laterals: bool,
     ) -> None:
         """Put deconvolutions and heatmaps on the trunk."""
         if joints < 1:
             raise OptionError(f"joints is {joints}, expected at least 1")
-        if deconv_layers not in (2, 3):
-            raise OptionError(f"deconv_layers is {deconv_layers}, expected 2 or 3")
+        if len(deconv_channels) not in (2, 3):
+            raise OptionError(
+                f"deconv_channels is {list(deconv_channels)}, expected 2 or 3 deconvolutions"
+            )
         self.joints = joints
-        self.stride = self.trunk_stride >> deconv_layers
-        self.deconv_layers = deconvolutions(
-            self.trunk_channels, deconv_channels, deconv_layers, deconv_kernel
-        )
-        self.final_layer = nn.Conv2d(deconv_channels, joints, 1)
+        self.stride = self.trunk_stride >> len(deconv_channels)
+        self.deconv_layers = deconvolutions(self.trunk_channels, deconv_channels, deconv_kernel)
+        self.final_layer = nn.Conv2d(deconv_channels[-1], joints, 1)
         nn.init.normal_(self.final_layer.weight, std=_FINAL_STD)
         nn.init.zeros_(self.final_layer.bias)  # type: ignore[arg-type]
         self.laterals = None
         if laterals:
-            lower = self.level_channels[-2 : -2 - deconv_layers : -1]
             self.laterals = nn.ModuleList(
-                nn.Conv2d(channels, deconv_channels, 1, bias=False) for channels in lower
+                nn.Conv2d(lower, channels, 1, bias=False)
+                for lower, channels in zip(
+                    self.level_channels[-2::-1], deconv_channels, strict=False
+                )
             )
             for lateral in self.laterals:  # so that they can be added to a trained network
                 nn.init.zeros_(lateral.weight)  # type: ignore[arg-type]
@@ -100,9 +102,8 @@ class PoseResNet(ResNetTrunk, PoseNetwork):
         depth: int = 50,
         joints: int = 17,
         *,
-        deconv_layers: int = 3,
+        deconv_channels: Sequence[int] = (256, 256, 256),
         deconv_kernel: int = 4,
-        deconv_channels: int = 256,
         laterals: bool = False,
         width: float = 1.0,
     ) -> None:
@@ -111,9 +112,8 @@ class PoseResNet(ResNetTrunk, PoseNetwork):
         Args:
             depth: 18, 34, 50, 101 or 152.
             joints: heatmaps to predict.
-            deconv_layers: 2 or 3 (the paper's table 2).
+            deconv_channels: of each deconvolution, of which there are 2 or 3 (the paper's table 2).
             deconv_kernel: 2, 3 or 4 (the same table).
-            deconv_channels: channels of every deconvolution.
             laterals: see `PoseNetwork`; they start at zero.
             width: multiplies the trunk's channels.
 
@@ -121,7 +121,7 @@ class PoseResNet(ResNetTrunk, PoseNetwork):
             OptionError: an argument is out of range.
         """
         super().__init__(depth, width)
-        self._add_head(joints, deconv_layers, deconv_kernel, deconv_channels, laterals)
+        self._add_head(joints, deconv_channels, deconv_kernel, laterals)
 
 
 class PoseLite(EfficientNetLiteTrunk, PoseNetwork):
@@ -131,9 +131,8 @@ class PoseLite(EfficientNetLiteTrunk, PoseNetwork):
         self,
         joints: int = 17,
         *,
-        deconv_layers: int = 3,
+        deconv_channels: Sequence[int] = (64, 64, 64),
         deconv_kernel: int = 4,
-        deconv_channels: int = 64,
         laterals: bool = False,
         frozen: int = 0,
     ) -> None:
@@ -143,4 +142,4 @@ class PoseLite(EfficientNetLiteTrunk, PoseNetwork):
             OptionError: an argument is out of range.
         """
         super().__init__(frozen)
-        self._add_head(joints, deconv_layers, deconv_kernel, deconv_channels, laterals)
+        self._add_head(joints, deconv_channels, deconv_kernel, laterals)

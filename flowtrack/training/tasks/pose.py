@@ -152,9 +152,8 @@ class PoseTask:
 def _network(recipe: PoseRecipe, joints: int, data: Path, init: Path | None) -> PoseNetwork:
     options = recipe.network
     head: dict[str, Any] = {
-        "deconv_layers": options.deconv_layers,
-        "deconv_kernel": options.deconv_kernel,
         "deconv_channels": options.deconv_channels,
+        "deconv_kernel": options.deconv_kernel,
         "laterals": options.laterals,
     }
     network: PoseLite | PoseResNet
