@@ -57,12 +57,13 @@ POSE_SIZE, DETECTOR_SIZE, FLOW_SIZE = "320x224", "416x416", "256x320"
 
 
 THRESHOLDS = {
-    "box_threshold": 0.1, "start_threshold": 0.2, "joint_threshold": 0.4, "nms_iou": 0.7,
-    "pose_nms": 0.4,
+    "box_threshold": 0.1, "start_threshold": 0.2, "start_joints": 6, "joint_threshold": 0.4,
+    "nms_iou": 0.75, "pose_nms": 0.4, "min_similarity": 0.05,
 }  # fmt: skip
 """Of the tracker: small networks are less sure of themselves than those that the defaults are for.
 Chosen on four rendered clips that are not the demo's, between the best MOTA and the best mAP, and
-not lower than what keeps bags and signs of real videos from becoming people."""
+not lower than what keeps bags and signs of real videos from becoming people; six joints are as many
+as a head and one shoulder have."""
 
 RECIPES: dict[str, type[PoseRecipe | DetectorRecipe | FlowRecipe]] = {
     "pose": PoseRecipe,
