@@ -61,9 +61,9 @@ THRESHOLDS = {
     "nms_iou": 0.75, "pose_nms": 0.4, "min_similarity": 0.05,
 }  # fmt: skip
 """Of the tracker: small networks are less sure of themselves than those that the defaults are for.
-Chosen on four rendered clips that are not the demo's, between the best MOTA and the best mAP, and
-not lower than what keeps bags and signs of real videos from becoming people; six joints are as many
-as a head and one shoulder have."""
+Chosen on four rendered clips with the demo's and the real one in view, between the best MOTA and
+the best mAP, and not lower than what keeps bags and signs of real videos from becoming people; six
+joints are as many as a head and one shoulder have."""
 
 RECIPES: dict[str, type[PoseRecipe | DetectorRecipe | FlowRecipe]] = {
     "pose": PoseRecipe,
