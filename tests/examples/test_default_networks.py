@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 
 import cv2
@@ -11,11 +12,12 @@ import pytest
 
 from examples.default_networks import build as program
 from examples.default_networks.build import INCOMPLETE, WITHOUT_JOINTS, Build
-from examples.default_networks.relabel import SURE, UNSURE, relabelled
+from examples.default_networks.relabel import SURE, UNSURE, relabelled, without_annotations
 from examples.default_networks.relabel_joints import LEAST_JOINTS, agreed, labelled, views
 from examples.default_networks.walkers import MOMENTS, walkers
 from flowtrack.skeleton import COCO_17
 from flowtrack.structs import Boxes, Poses
+from flowtrack.training.data.people import read_coco
 
 
 def test_further_people_are_added_and_doubtful_ones_do_not_count(tmp_path):
@@ -32,6 +34,58 @@ def test_further_people_are_added_and_doubtful_ones_do_not_count(tmp_path):
         (8, [80.0, 10.0, 30.0, 60.0], 0),
         (9, [150.0, 10.0, 30.0, 60.0], 1),
     ]
+
+
+def test_rough_boxes_give_way_to_sure_ones(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((100, 400, 3), np.uint8))
+    boxes = [[10, 10, 30, 60], [110, 10, 30, 60], [210, 10, 40, 80]]
+    given = [
+        {"id": number, "image_id": 1, "iscrowd": 0, "bbox": box, "keypoints": [number]}
+        for number, box in enumerate(boxes, 1)
+    ]
+    content = {"images": [{"id": 1, "file_name": "a.png"}], "annotations": given}
+    found = Boxes.detected(
+        np.array(
+            [
+                [8, 6, 42, 74], [9, 9, 44, 76],  # twice the first person
+                [108, 6, 142, 74],  # the second, but unsure
+                [210, 10, 250, 30],  # a part of the third
+                [300, 10, 340, 70],
+            ],
+            np.float32,
+        ),
+        np.array([0.9, 0.8, (SURE + UNSURE) / 2, 0.9, 0.9], np.float32),
+    )  # fmt: skip
+    people = relabelled(content, tmp_path, lambda frame: found, rough=True)["annotations"]
+    assert [(p["id"], p["bbox"], p["iscrowd"]) for p in people] == [
+        (1, [8.0, 6.0, 34.0, 68.0], 0),
+        (2, boxes[1], 0),
+        (3, boxes[2], 0),
+        (4, [210.0, 10.0, 40.0, 20.0], 1),
+        (5, [300.0, 10.0, 40.0, 60.0], 0),
+    ]
+    assert [p["keypoints"] for p in people[:3]] == [[1], [2], [3]]
+    assert [p["bbox"] for p in given] == boxes
+    exact = relabelled(content, tmp_path, lambda frame: found)["annotations"]
+    assert [(p["bbox"], p["iscrowd"]) for p in exact[:4]] == [
+        *((box, 0) for box in boxes), ([210.0, 10.0, 40.0, 20.0], 0)
+    ]  # fmt: skip
+
+
+def test_a_folder_of_pictures_shows_nobody_until_somebody_is_found(tmp_path):
+    for name in ("b.png", "a.jpg"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((80, 80, 3), np.uint8))
+    (tmp_path / "notes.txt").touch()
+    content = without_annotations(tmp_path)
+    assert [image["file_name"] for image in content["images"]] == ["a.jpg", "b.png"]
+    found = [
+        Boxes.detected(np.array([[1, 2, 30, 60]], np.float32), np.array([0.9], np.float32)),
+        Boxes.detected(np.zeros((0, 4), np.float32), np.zeros(0, np.float32)),
+    ]
+    (person,) = relabelled(content, tmp_path, lambda frame: found[frame.index])["annotations"]
+    assert (person["image_id"], person["bbox"]) == (1, [1.0, 2.0, 29.0, 58.0])
+    (tmp_path / "person_keypoints.json").write_text(json.dumps(content))
+    assert len(read_coco(tmp_path / "person_keypoints.json", tmp_path).paths) == 2
 
 
 @pytest.mark.parametrize(

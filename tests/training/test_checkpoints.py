@@ -208,6 +208,16 @@ def test_detector_layouts(tmp_path):
     assert (loaded.layout, loaded.color, loaded.mean) == ("flowtrack", "rgb", IMAGENET_MEAN)
 
 
+def test_detector_architecture_follows_from_the_tensors(tmp_path):
+    network = small_detector(laterals=True)
+    save_detector(tmp_path / "own.pt", network)
+    found = load_detector(tmp_path / "own.pt").network
+    views = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert all(map(torch.equal, found(views), network(views)))
+    assert len(found.laterals) == len(network.laterals) == 3
+
+
 @pytest.mark.parametrize("prefix", ["", "backbone."])
 def test_backbone_fills_the_trunk_only(tmp_path, prefix):
     donor, network = small_pose(), small_detector()

@@ -14,6 +14,7 @@ from flowtrack.training.models import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     CenterDetector,
+    CenterLite,
     FlowNet2S,
     Normalization,
     PoseLite,
@@ -152,6 +153,35 @@ def test_laterals_add_what_the_trunk_had_at_that_resolution(make, ends, layers):
             weight = network.get_parameter(f"laterals.{index}.weight")[:, :, 0, 0]
             x = (x + torch.einsum("oc,nchw->nohw", weight, levels[ends[2 - index]])).clamp_min(0)
         torch.testing.assert_close(found, network.final_layer(x), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("make", "channels"),
+    [
+        (lambda **options: CenterLite(deconv_channels=(12, 10, 8), **options), (112, 40, 24)),
+        (
+            lambda **options: CenterDetector(
+                18, width=0.25, deconv_channels=(12, 10, 8), **options
+            ),
+            (64, 32, 16),
+        ),
+    ],
+    ids=["lite", "18"],
+)
+def test_a_detector_has_the_same_laterals(make, channels):
+    torch.manual_seed(0)
+    detector, plain = make(laterals=True, head_channels=8).eval(), make(head_channels=8).eval()
+    state = {k: v for k, v in detector.state_dict().items() if not k.startswith("laterals.")}
+    plain.load_state_dict(state)
+    assert tuple(lateral.in_channels for lateral in detector.laterals) == channels
+    views = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        for found, expected in zip(detector(views), plain(views), strict=True):
+            assert torch.equal(found, expected)  # they start at zero
+        for lateral in detector.laterals:
+            before = detector.features(views)
+            nn.init.normal_(lateral.weight)
+            assert not torch.allclose(detector.features(views), before, rtol=0.1, atol=0)
 
 
 def test_center_detector_maps_and_initial_biases():

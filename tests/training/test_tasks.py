@@ -188,6 +188,16 @@ def test_laterals_can_be_added_but_not_dropped(data, learnt_pose, tmp_path):
     assert torch.equal(detector.network.state_dict()["layer1.0.conv1.weight"], trunk)
 
 
+def test_laterals_can_be_added_to_a_detector(data, learnt_detector):
+    stored = learnt_detector[0] / "final.pt"
+    task, _ = detector_task(data[0], "network.laterals=true", init=stored)
+    views = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        found, expected = task.network.eval()(views), load_detector(stored).network(views)
+    assert all(map(torch.equal, found, expected))
+    assert len(task.network.laterals) == 3
+
+
 def test_weights_for_bgr_are_turned_round(data, tmp_path):
     torch.manual_seed(0)
     network = PoseResNet(18, width=0.25, deconv_channels=(32, 32, 32))

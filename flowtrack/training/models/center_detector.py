@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,11 +9,12 @@ import torch
 from torch import nn
 
 from flowtrack.errors import OptionError
+from flowtrack.training.models.deconv_network import DeconvNetwork
 from flowtrack.training.models.efficientnet_lite import EfficientNetLiteTrunk
-from flowtrack.training.models.layers import deconvolutions
 from flowtrack.training.models.resnet import ResNetTrunk
 
 _HEAD_CHANNELS = 64  # of the hidden 3x3 layer for ResNets (xingyizhou/CenterNet, src/lib/opts.py)
+_KERNEL = 4  # of the deconvolutions (msra_resnet.py)
 _HEATMAP_BIAS = -2.19  # sigmoid 0.1 (Zhou et al. 2019; msra_resnet.py, init_weights)
 _REGRESSION_STD = 0.001  # of the last layers' initial weights (same file)
 
@@ -33,7 +33,7 @@ class CenterMaps(NamedTuple):
     offset: torch.Tensor
 
 
-class CenterNetwork(nn.Module, ABC):
+class CenterNetwork(DeconvNetwork):
     """A trunk, three deconvolutions and the heads of CenterNet.
 
     Classes derive from this and from a trunk. Key names are those of xingyizhou/CenterNet's `res_*`
@@ -45,13 +45,7 @@ class CenterNetwork(nn.Module, ABC):
     """
 
     stride = 4
-    trunk_stride: int
-    trunk_channels: int
     classes: int
-
-    @abstractmethod
-    def trunk(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) -> (N, trunk_channels, H / 32, W / 32)."""
 
     def forward(self, images: torch.Tensor) -> CenterMaps:
         """Centre maps.
@@ -59,10 +53,12 @@ class CenterNetwork(nn.Module, ABC):
         Args:
             images: (N, 3, H, W) normalised pictures, H and W multiples of 32.
         """
-        features = self.deconv_layers(self.trunk(images))
+        features = self.features(images)
         return CenterMaps(self.hm(features), self.wh(features), self.reg(features))
 
-    def _add_head(self, classes: int, deconv_channels: Sequence[int], head_channels: int) -> None:
+    def _add_head(
+        self, classes: int, deconv_channels: Sequence[int], head_channels: int, laterals: bool
+    ) -> None:
         """Put deconvolutions and heads on the trunk."""
         if classes < 1 or head_channels < 1:
             raise OptionError(
@@ -73,7 +69,7 @@ class CenterNetwork(nn.Module, ABC):
             raise OptionError(
                 f"deconv_channels is {list(deconv_channels)}, expected 3 deconvolutions"
             )
-        self.deconv_layers = deconvolutions(self.trunk_channels, deconv_channels, kernel=4)
+        self._add_deconvolutions(deconv_channels, _KERNEL, laterals)
         self.hm = _head(deconv_channels[-1], head_channels, classes)
         self.wh = _head(deconv_channels[-1], head_channels, 2)
         self.reg = _head(deconv_channels[-1], head_channels, 2)
@@ -93,6 +89,7 @@ class CenterDetector(ResNetTrunk, CenterNetwork):
         *,
         deconv_channels: Sequence[int] = (256, 256, 256),
         head_channels: int = _HEAD_CHANNELS,
+        laterals: bool = False,
         width: float = 1.0,
     ) -> None:
         """A detector with fresh weights.
@@ -102,13 +99,14 @@ class CenterDetector(ResNetTrunk, CenterNetwork):
             classes: kinds of object; 1 finds people only.
             deconv_channels: of each of the three deconvolutions.
             head_channels: channels of each head's hidden layer.
+            laterals: see `DeconvNetwork`; they start at zero.
             width: multiplies the trunk's channels.
 
         Raises:
             OptionError: an argument is out of range.
         """
         super().__init__(depth, width)
-        self._add_head(classes, deconv_channels, head_channels)
+        self._add_head(classes, deconv_channels, head_channels, laterals)
 
 
 class CenterLite(EfficientNetLiteTrunk, CenterNetwork):
@@ -120,6 +118,7 @@ class CenterLite(EfficientNetLiteTrunk, CenterNetwork):
         *,
         deconv_channels: Sequence[int] = (64, 64, 64),
         head_channels: int = _HEAD_CHANNELS,
+        laterals: bool = False,
         frozen: int = 0,
     ) -> None:
         """A detector with fresh weights; see `CenterDetector` and `EfficientNetLiteTrunk`.
@@ -128,7 +127,7 @@ class CenterLite(EfficientNetLiteTrunk, CenterNetwork):
             OptionError: an argument is out of range.
         """
         super().__init__(frozen)
-        self._add_head(classes, deconv_channels, head_channels)
+        self._add_head(classes, deconv_channels, head_channels, laterals)
 
 
 def _head(in_channels: int, hidden: int, outputs: int) -> nn.Sequential:

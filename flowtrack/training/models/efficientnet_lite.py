@@ -134,10 +134,6 @@ class EfficientNetLiteTrunk(nn.Module):
                 found.append(x)
         return tuple(found)
 
-    def trunk(self, x: torch.Tensor) -> torch.Tensor:
-        """The last of `levels`: (N, trunk_channels, H / 32, W / 32)."""
-        return self.levels(x)[-1]
-
 
 def folded_efficientnet_lite(published: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The trunk's weights from a classifier's in the layout of EfficientNet-Lite-PyTorch.

@@ -2,44 +2,30 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from flowtrack.errors import OptionError
+from flowtrack.training.models.deconv_network import DeconvNetwork
 from flowtrack.training.models.efficientnet_lite import EfficientNetLiteTrunk
-from flowtrack.training.models.layers import deconvolutions
 from flowtrack.training.models.resnet import ResNetTrunk
 
 _FINAL_STD = 0.001  # of the last layer's initial weights (lib/models/pose_resnet.py, init_weights)
 
 
-class PoseNetwork(nn.Module, ABC):
+class PoseNetwork(DeconvNetwork):
     """A trunk, a few deconvolutions and a 1x1 convolution: one heatmap per joint from a crop.
 
-    Fully convolutional: any input size whose sides are multiples of 32. Classes derive from this
-    and from a trunk. Key names are those of microsoft/human-pose-estimation.pytorch
-    (lib/models/pose_resnet.py). Laterals are not the paper's: each deconvolution's output is
-    joined by what the trunk had at that resolution (Lin et al. 2017, figure 3).
+    Classes derive from this and from a trunk. Key names are those of
+    microsoft/human-pose-estimation.pytorch (lib/models/pose_resnet.py).
 
     Attributes:
         joints: heatmaps to predict.
-        stride: input pixels per heatmap cell: 4 with three deconvolutions, 8 with two.
-        laterals: 1x1 convolutions of the trunk's features, one for each deconvolution, or None.
     """
 
-    trunk_stride: int
-    trunk_channels: int
-    level_channels: tuple[int, ...]
     joints: int
-    stride: int
-    laterals: nn.ModuleList | None
-
-    @abstractmethod
-    def levels(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """(N, 3, H, W) -> (N, channels, H / s, W / s) for s of 4, 8, 16, 32."""
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         """Heatmaps.
@@ -50,24 +36,11 @@ class PoseNetwork(nn.Module, ABC):
         Returns:
             (N, joints, H / stride, W / stride).
         """
-        *lower, features = self.levels(crops)
-        if self.laterals is None:
-            features = self.deconv_layers(features)
-        else:
-            layers = iter(self.deconv_layers)
-            for lateral, level in zip(self.laterals, reversed(lower), strict=False):
-                features = next(layers)(features)  # transposed convolution
-                features = next(layers)(features) + lateral(level)  # batch normalisation
-                features = next(layers)(features)  # ReLU
-        heatmaps: torch.Tensor = self.final_layer(features)
+        heatmaps: torch.Tensor = self.final_layer(self.features(crops))
         return heatmaps
 
     def _add_head(
-        self,
-        joints: int,
-        deconv_channels: Sequence[int],
-        deconv_kernel: int,
-        laterals: bool,
+        self, joints: int, deconv_channels: Sequence[int], deconv_kernel: int, laterals: bool
     ) -> None:
         """Put deconvolutions and heatmaps on the trunk."""
         if joints < 1:
@@ -77,21 +50,10 @@ class PoseNetwork(nn.Module, ABC):
                 f"deconv_channels is {list(deconv_channels)}, expected 2 or 3 deconvolutions"
             )
         self.joints = joints
-        self.stride = self.trunk_stride >> len(deconv_channels)
-        self.deconv_layers = deconvolutions(self.trunk_channels, deconv_channels, deconv_kernel)
+        self._add_deconvolutions(deconv_channels, deconv_kernel, laterals)
         self.final_layer = nn.Conv2d(deconv_channels[-1], joints, 1)
         nn.init.normal_(self.final_layer.weight, std=_FINAL_STD)
         nn.init.zeros_(self.final_layer.bias)  # type: ignore[arg-type]
-        self.laterals = None
-        if laterals:
-            self.laterals = nn.ModuleList(
-                nn.Conv2d(lower, channels, 1, bias=False)
-                for lower, channels in zip(
-                    self.level_channels[-2::-1], deconv_channels, strict=False
-                )
-            )
-            for lateral in self.laterals:  # so that they can be added to a trained network
-                nn.init.zeros_(lateral.weight)  # type: ignore[arg-type]
 
 
 class PoseResNet(ResNetTrunk, PoseNetwork):
@@ -114,7 +76,7 @@ class PoseResNet(ResNetTrunk, PoseNetwork):
             joints: heatmaps to predict.
             deconv_channels: of each deconvolution, of which there are 2 or 3 (the paper's table 2).
             deconv_kernel: 2, 3 or 4 (the same table).
-            laterals: see `PoseNetwork`; they start at zero.
+            laterals: see `DeconvNetwork`; they start at zero.
             width: multiplies the trunk's channels.
 
         Raises:

@@ -145,10 +145,6 @@ class ResNetTrunk(nn.Module):
             found.append(x)
         return tuple(found)
 
-    def trunk(self, x: torch.Tensor) -> torch.Tensor:
-        """The last of `levels`: (N, trunk_channels, H / 32, W / 32)."""
-        return self.levels(x)[-1]
-
 
 def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential | None:
     if stride == 1 and in_channels == out_channels:

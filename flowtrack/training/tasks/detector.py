@@ -171,6 +171,7 @@ def _network(recipe: DetectorRecipe, data: Path, init: Path | None) -> CenterNet
     head: dict[str, Any] = {
         "deconv_channels": options.deconv_channels,
         "head_channels": options.head_channels,
+        "laterals": options.laterals,
     }
     network: CenterLite | CenterDetector
     if options.trunk == "efficientnet-lite0":
