@@ -1,9 +1,10 @@
-"""Measure a bundle on real material that its training has not seen.
+"""Measure a bundle on material that its training has not seen, real and rendered.
 
     python -m examples.default_networks.measure flowtrack/default MATERIAL --out figures.json
 
 MATERIAL holds `bonn/` (a PoseTrack17 clip), `coco_mini/` (COCO annotations and, in `val2017/`,
-pictures) and `flow/` (pairs with .flo). Needs pycocotools.
+pictures) and `flow/` (pairs with .flo). Rendered are the demo's clip and those of the next four
+seeds. Needs pycocotools.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from flowtrack.cli.demo_run import run_demo
 from flowtrack.evaluation.coco import evaluate as evaluate_coco
 from flowtrack.evaluation.coco_files import Kind, read_truth
 from flowtrack.evaluation.deployed.coco import detect_people, estimate_poses
@@ -30,9 +32,13 @@ from flowtrack.runtime.flow import DisFlow, FlowEstimator
 from flowtrack.runtime.manifest import FlowSpec
 from flowtrack.runtime.output import open_writers
 from flowtrack.runtime.video import open_source
+from flowtrack.synthetic import ClipOptions, render_clip
 
 JOINTS = "body12"
 """The joints that COCO and the clip's annotation share."""
+
+SEEDS = range(5)
+"""Of the rendered clips; `flowtrack demo` shows the first."""
 
 
 def track(pipeline: Pipeline, clip: Path, truth: Path) -> PoseTrackScores:
@@ -42,6 +48,14 @@ def track(pipeline: Pipeline, clip: Path, truth: Path) -> PoseTrackScores:
             for frame, tracked in pipeline.run(source):
                 writers.write(tracked, frame.image)
         return evaluate(read_posetrack(truth), read_posetrack(writers.paths["posetrack"]), JOINTS)
+
+
+def track_rendered(pipeline: Pipeline, seed: int) -> PoseTrackScores:
+    """Scores of a bundle's tracking of the clip that `flowtrack demo --seed` renders."""
+    options = ClipOptions(width=640, height=480, frames=100, people=5, seed=seed)
+    with tempfile.TemporaryDirectory() as folder:
+        frames = list(render_clip(options))
+        return run_demo(frames, pipeline, Path(folder), fps=options.fps).scores
 
 
 def detector_ap50(pipeline: Pipeline, folder: Path) -> float:
@@ -97,6 +111,11 @@ def figures(bundle: str, material: Path) -> dict[str, Any]:
             "keypoint_AP": keypoint_ap(pipeline, material / "coco_mini"),
         },
     }  # fmt: skip
+    clips = {seed: track_rendered(pipeline, seed) for seed in SEEDS}
+    result["rendered"] = {
+        f"seed_{seed}": {"MOTA": scores.mota, "mAP": scores.mean_ap, "ids": scores.tracking.ids}
+        for seed, scores in clips.items()
+    }
     methods = {"dis": end_point_errors(DisFlow(FlowSpec("dis")), material / "flow"),
                "zero": zero_errors(material / "flow")}  # fmt: skip
     if manifest.flow is not None and manifest.flow.file is not None and pipeline.flow is not None:
