@@ -24,7 +24,7 @@ import numpy as np
 from flowtrack.runtime.detector import Detector
 from flowtrack.runtime.engines import open_engine
 from flowtrack.runtime.manifest import DetectorSpec, InputSpec, NetworkFile
-from flowtrack.structs import Boxes, Frame
+from flowtrack.structs import Boxes, ByteArray, Frame
 from flowtrack.tracker.boxes import iou_matrix
 
 SURE, UNSURE = 0.5, 0.12
@@ -62,6 +62,18 @@ def yolox(path: Path, side: int) -> Detector:
     return Detector(open_engine(path, "cpu", threads=1), spec)
 
 
+def read_picture(path: Path) -> ByteArray:
+    """(H, W, 3) BGR.
+
+    Raises:
+        SystemExit: it cannot be read.
+    """
+    picture = cv2.imread(str(path))
+    if picture is None:
+        raise SystemExit(f"{path} is missing or no picture")
+    return np.asarray(picture, np.uint8)
+
+
 def without_annotations(folder: Path) -> dict[str, Any]:
     """COCO annotations of a folder of pictures in which nobody is annotated."""
     names = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in _PICTURES)
@@ -95,8 +107,7 @@ def relabelled(
         given.setdefault(person["image_id"], []).append(person)
     number = max((person["id"] for person in people), default=0)
     for index, image in enumerate(content["images"]):
-        picture = cv2.imread(str(pictures / image["file_name"]))
-        found = detector(Frame(index, 0.0, picture))
+        found = detector(Frame(index, 0.0, read_picture(pictures / image["file_name"])))
         there = given.get(image["id"], [])
         known = np.array([p["bbox"] for p in there], np.float32).reshape(-1, 4)
         known[:, 2:] += known[:, :2]

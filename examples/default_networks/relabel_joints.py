@@ -14,9 +14,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
+from examples.default_networks.relabel import read_picture
 from flowtrack.errors import OptionError
 from flowtrack.runtime.bundle import open_bundle
 from flowtrack.runtime.engines import open_engine
@@ -100,7 +100,7 @@ def labelled(content: dict[str, Any], pictures: Path, pose: PoseEstimator) -> di
         given = bare.get(image["id"], [])
         if not given:
             continue
-        picture = cv2.imread(str(pictures / image["file_name"]))
+        picture = read_picture(pictures / image["file_name"])
         boxes = np.array([person["bbox"] for person in given], np.float32)
         boxes[:, 2:] += boxes[:, :2]
         found = agreed(views(pose, picture, boxes), boxes)

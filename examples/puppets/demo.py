@@ -49,7 +49,8 @@ def joint_errors(truth: Truth, tracked: TrackedFrame) -> np.ndarray:
     distance = np.linalg.norm(truth.xy[:, None] - tracked.poses.xy[None], axis=-1)
     gap = np.nanmedian(np.where(np.isfinite(distance), distance, np.inf), axis=2)
     errors = distance[np.arange(len(truth.xy)), gap.argmin(axis=1)]
-    return errors[truth.visible & np.isfinite(errors)]
+    found: np.ndarray = errors[truth.visible & np.isfinite(errors)]
+    return found
 
 
 def main() -> None:

@@ -36,6 +36,13 @@ def test_further_people_are_added_and_doubtful_ones_do_not_count(tmp_path):
     ]
 
 
+def test_a_picture_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    content = without_annotations(tmp_path)
+    with pytest.raises(SystemExit, match=r"a\.png is missing or no picture"):
+        relabelled(content, tmp_path, lambda frame: Boxes.empty())
+
+
 def test_rough_boxes_give_way_to_sure_ones(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((100, 400, 3), np.uint8))
     boxes = [[10, 10, 30, 60], [110, 10, 30, 60], [210, 10, 40, 80]]
