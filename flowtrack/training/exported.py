@@ -18,6 +18,7 @@ from torch import nn
 from flowtrack.errors import CheckpointError, DependencyError
 
 _PREFIX = "network."  # of a network's own names inside the exported graphs
+_LATERALS = "laterals."
 _Convolution = nn.Conv2d | nn.ConvTranspose2d
 
 
@@ -30,7 +31,8 @@ def load_exported(path: Path, network: nn.Module) -> None:
     """Fill a network from a graph that `flowtrack export` made of one like it.
 
     In evaluation the network then computes what the graph does. Batch normalisations pass their
-    input on, but for the shift: call `measure_statistics` before training.
+    input on, but for the shift: call `measure_statistics` before training. Laterals that the graph
+    does not have are zero.
 
     Args:
         path: of the ONNX file; weights stored as half floats are understood.
@@ -42,8 +44,12 @@ def load_exported(path: Path, network: nn.Module) -> None:
     """
     weights, biases = _constants(path)
     state = network.state_dict()
+    has_laterals = any(name.startswith(_LATERALS) for name in weights)
     for name, module in network.named_modules():
         if isinstance(module, _Convolution):
+            if name.startswith(_LATERALS) and not has_laterals:
+                state[f"{name}.weight"] = torch.zeros_like(module.weight)
+                continue
             state[f"{name}.weight"] = _taken(path, weights, f"{name}.weight", module.weight)
             if module.bias is not None:
                 state[f"{name}.bias"] = _taken(path, biases, f"{name}.weight", module.bias)

@@ -90,6 +90,19 @@ def test_laterals_too(tmp_path):
     assert torch.allclose(found, wanted, atol=1e-4 * float(wanted.abs().max()))
 
 
+def test_laterals_that_a_graph_does_not_have_are_zero(exported):
+    original, folder = exported
+    torch.manual_seed(9)
+    network = PoseResNet(18, 3, deconv_channels=(16, 16, 16), width=0.25, laterals=True).eval()
+    for lateral in network.laterals:
+        nn.init.normal_(lateral.weight)
+    load_exported(folder / "pose.onnx", network)
+    picture = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        wanted = original(picture)
+        assert torch.allclose(network(picture), wanted, atol=1e-5 * float(wanted.abs().max()))
+
+
 def test_flow_networks_too(tmp_path):
     torch.manual_seed(1)
     network = FlowNet2S(0.125).eval()
