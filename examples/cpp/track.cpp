@@ -4,10 +4,10 @@
 //   ffmpeg -i clip.mp4 -f rawvideo -pix_fmt bgr24 - | build/track framed.bundle 640 360
 //
 // Prints one line of JSON a frame, like `flowtrack track --formats jsonl`.
-#include <cstdlib>
 #include <exception>
 #include <iostream>
 #include <map>
+#include <stdexcept>
 #include <string>
 
 #include "networks.hpp"
@@ -18,6 +18,21 @@ namespace {
 constexpr const char* kUsage =
     "usage: track BUNDLE WIDTH HEIGHT [--box-threshold X] [--joint-threshold X] [--nms-iou X]\n"
     "             [--min-similarity X] < frames in BGR, row after row\n";
+
+// Throws unless the whole word is a number, at least `least`.
+float Number(const std::string& word, float least) {
+  std::size_t end = 0;
+  float number = 0;
+  try {
+    number = std::stof(word, &end);
+  } catch (const std::logic_error&) {
+  }
+  if (word.empty() || end != word.size() || !(number >= least)) {
+    throw std::invalid_argument("'" + word + "' is given, expected a number from " +
+                                std::to_string(static_cast<int>(least)) + " on");
+  }
+  return number;
+}
 
 // Read the whole frame; false at the end of the video.
 bool Read(std::istream& in, flowtrack::Frame& frame) {
@@ -68,9 +83,10 @@ int Run(const std::vector<std::string>& words) {
       std::cerr << "unknown option " << words[i] << '\n' << kUsage;
       return 2;
     }
-    *named.at(words[i]) = std::stof(words[i + 1]);
+    *named.at(words[i]) = Number(words[i + 1], 0);
   }
-  const std::size_t width = std::stoul(words[1]), height = std::stoul(words[2]);
+  const auto width = static_cast<std::size_t>(Number(words[1], 1));
+  const auto height = static_cast<std::size_t>(Number(words[2], 1));
   flowtrack::Frame previous{{}, height, width}, current{{}, height, width};
   previous.pixels.resize(height * width * 3);
   current.pixels.resize(height * width * 3);
@@ -92,6 +108,9 @@ int main(int count, char** words) {
   std::ios::sync_with_stdio(false);
   try {
     return Run({words + 1, words + count});
+  } catch (const std::invalid_argument& error) {
+    std::cerr << "track: " << error.what() << '\n' << kUsage;
+    return 2;
   } catch (const std::exception& error) {
     std::cerr << "track: " << error.what() << '\n';
     return 1;

@@ -98,6 +98,14 @@ def test_wrong_use_is_answered(program, bundle, tmp_path):
     assert b"usage: track BUNDLE WIDTH HEIGHT" in track(program, bundle, 320).stderr
     unknown = track(program, bundle, 320, 240, "--nms", "0.5")
     assert (unknown.returncode, b"unknown option --nms" in unknown.stderr) == (2, True)
+    for words in (
+        (320, 0),
+        (320, "240p"),
+        (320, 240, "--nms-iou", ""),
+        (320, 240, "--nms-iou", -1),
+    ):
+        bad = track(program, bundle, *words)
+        assert (bad.returncode, b"expected a number" in bad.stderr) == (2, True), words
     cut = track(program, bundle, 320, 240, frames=bytes(320 * 240 * 3 + 7))
     assert (cut.returncode, len(cut.stdout.splitlines())) == (1, 1)
     assert b"ends within a frame" in cut.stderr
