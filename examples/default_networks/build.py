@@ -60,13 +60,13 @@ POSE_SIZE, DETECTOR_SIZE, FLOW_SIZE = "320x224", "416x416", "256x320"
 
 
 THRESHOLDS = {
-    "box_threshold": 0.1, "start_threshold": 0.2, "start_joints": 6, "joint_threshold": 0.4,
-    "nms_iou": 0.75, "pose_nms": 0.4, "min_similarity": 0.05,
+    "box_threshold": 0.1, "start_threshold": 0.3, "start_joints": 6, "joint_threshold": 0.4,
+    "nms_iou": 0.75, "pose_nms": 0.4, "min_similarity": 0.02,
 }  # fmt: skip
 """Of the tracker: small networks are less sure of themselves than those that the defaults are for.
-Chosen on four rendered clips with the demo's and the real one in view, between the best MOTA and
-the best mAP, and not lower than what keeps bags and signs of real videos from becoming people; six
-joints are as many as a head and one shoulder have."""
+Chosen on rendered clips, the demo's among them, with the real one in view, and so that parts of
+people, bags and signs of real videos do not become people; six joints are as many as a head and one
+shoulder have."""
 
 RECIPES: dict[str, type[PoseRecipe | DetectorRecipe | FlowRecipe]] = {
     "pose": PoseRecipe,
