@@ -54,11 +54,11 @@ def _subjects(folder: Path) -> Mapping[str, Callable[[], _Subject]]:
 
     def pose() -> _Subject:
         recipe = read_recipe(PoseRecipe, "default-pose", [_PEOPLE_DATA, _NO_BACKBONE])
-        return _subject(PoseTask(recipe, folder, in_memory=True, init=None), recipe)
+        return _subject(PoseTask(recipe, folder, cache=folder / "decoded", init=None), recipe)
 
     def detector() -> _Subject:
         recipe = read_recipe(DetectorRecipe, "default-detector", [_PEOPLE_DATA, _NO_BACKBONE])
-        return _subject(DetectorTask(recipe, folder, in_memory=True, init=None), recipe)
+        return _subject(DetectorTask(recipe, folder, cache=folder / "decoded", init=None), recipe)
 
     def flow() -> _Subject:
         recipe = read_recipe(FlowRecipe, "default-flow", [_PAIR_DATA])

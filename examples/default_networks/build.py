@@ -39,6 +39,12 @@ LARGER_CLIPS = range(21_000, 21_900)
 LARGER = (512, 384)
 """Width and height of these, pixels."""
 
+CROWDS = range(22_000, 22_900)
+"""Seeds of those with more people, who are together more closely and hide each other."""
+
+CROWDS_SIZE = (640, 480)
+"""Width and height of these, pixels."""
+
 ANNOTATIONS = "person_keypoints.json"
 
 TRUNK = "efficientnet-lite0-57934424.pth"
@@ -101,12 +107,13 @@ class Build:
         out = self.work / recipe.replace(":", "-")
         if not (out / "final.pt").is_file():
             more: list[str | Path] = ["--init", init] if init else []
+            if task != "flow":
+                more += ["--cache", self.work / "decoded"]
             resume = ["--resume"] if (out / "last.pt").is_file() else []
-            memory = ["--in-memory"] if task != "flow" else []
             # On a CPU what torch compiles trains at half the speed.
             compiled = ["--compile"] if self.device.startswith("cuda") else []
             self.flowtrack(
-                "train", task, recipe, "--data", self.data, "--out", out, *more, *resume, *memory,
+                "train", task, recipe, "--data", self.data, "--out", out, *more, *resume,
                 "--device", self.device, "--workers", str(self.workers), *compiled,
                 "--set", f"schedule.samples={round(samples * self.effort)}",
                 processes=self.processes,
@@ -178,6 +185,9 @@ class Build:
         if not (self.data / "walkers_larger" / ANNOTATIONS).is_file():
             larger = walkers(LARGER_CLIPS, backgrounds, LARGER)
             write_coco(self.data / "walkers_larger", larger)
+        if not (self.data / "crowds" / ANNOTATIONS).is_file():
+            crowds = walkers(CROWDS, backgrounds, CROWDS_SIZE, people=(4, 9), crowd=(0.3, 1.0))
+            write_coco(self.data / "crowds", crowds)
 
 
 def _check_trunk(path: Path) -> None:

@@ -46,8 +46,12 @@ _Precision = Annotated[
     typer.Option(help="Of the computation; auto: bf16 on a GPU, fp32 on a CPU."),
 ]
 _Workers = Annotated[int, typer.Option(min=0, help="Processes that prepare samples.")]
-_Memory = Annotated[
-    bool, typer.Option("--in-memory", help="Keep all decoded pictures: faster where they fit.")
+_Cache = Annotated[
+    Path | None,
+    typer.Option(
+        file_okay=False,
+        help="Folder that keeps decoded pictures, for all processes and further trainings.",
+    ),
 ]
 _Compile = Annotated[bool, typer.Option("--compile", help="Let torch compile the network.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print the last validation as JSON.")]
@@ -65,7 +69,7 @@ def pose(
     device: _Device = "auto",
     precision: _Precision = "auto",
     workers: _Workers = 2,
-    in_memory: _Memory = False,
+    cache: _Cache = None,
     compiled: _Compile = False,
     as_json: _Json = False,
 ) -> None:
@@ -78,7 +82,7 @@ def pose(
     options = TrainerOptions(
         out, device, precision, workers=workers, resume=resume, compiled=compiled
     )
-    task = PoseTask(read, data, in_memory=in_memory, init=None if resume else init)
+    task = PoseTask(read, data, cache=cache, init=None if resume else init)
     _train(task, read.schedule, options, as_json)
 
 
@@ -94,7 +98,7 @@ def detector(
     device: _Device = "auto",
     precision: _Precision = "auto",
     workers: _Workers = 2,
-    in_memory: _Memory = False,
+    cache: _Cache = None,
     compiled: _Compile = False,
     as_json: _Json = False,
 ) -> None:
@@ -107,7 +111,7 @@ def detector(
     options = TrainerOptions(
         out, device, precision, workers=workers, resume=resume, compiled=compiled
     )
-    task = DetectorTask(read, data, in_memory=in_memory, init=None if resume else init)
+    task = DetectorTask(read, data, cache=cache, init=None if resume else init)
     _train(task, read.schedule, options, as_json)
 
 

@@ -35,7 +35,7 @@ def centroid(plane):
 
 def crops_of(folder, picture, people, options=PLAIN, size=SIZE, **more):
     read = read_coco(*write_coco(folder, {"a.png": picture}, {"a.png": people}))
-    return PersonCrops(read, PictureStore(read.paths, in_memory=True), size, options, **more)
+    return PersonCrops(read, PictureStore(read.paths), size, options, **more)
 
 
 @pytest.fixture
@@ -177,6 +177,27 @@ def test_half_bodies_are_nearer_and_about_one_half(tmp_path):
     assert seen == {"upper", "lower"}
     few = crops.sample(1, np.random.default_rng(0))  # too few joints for a half of them
     assert few["area"] == pytest.approx(plain["area"])
+
+
+def test_boxes_around_joints_are_what_the_crop_is_centred_on(tmp_path):
+    names = COCO_17.joints
+    # Joints reach from (60, 40) to (140, 140); the box holds the right half only.
+    places = {names[i]: (60 + 20 * (i % 5), 40 + 25 * (i // 3 % 5)) for i in range(17)}
+    few = {name: places[name] for name in names[:5]}
+    people = [person((100, 40, 140, 140), joints) for joints in (places, few)]
+    rng = np.random.default_rng(0)
+
+    def crop(index, joint_box):
+        options = CropOptions(scale=0, rotation=0, rotated=0, flip=0, joint_box=joint_box)
+        return crops_of(tmp_path, noise(200, 220, 1), people, options).sample(index, rng)
+
+    height, width = SIZE
+    around_joints = crop(0, 1.0)["joints"]
+    low, high = around_joints.min(0), around_joints.max(0)
+    np.testing.assert_allclose((low + high) / 2, [width / 2, height / 2], atol=0.6)
+    assert ((high - low) * PADDING * 1.15 / SIZE[::-1]).max() == pytest.approx(1, abs=0.01)
+    assert crop(0, 0.0)["joints"].mean(0)[0] < width / 2 - 2
+    np.testing.assert_array_equal(crop(1, 1.0)["joints"], crop(1, 0.0)["joints"])  # too few
 
 
 def test_a_cover_hides_a_part_of_the_crop_and_no_more(tmp_path):

@@ -44,11 +44,12 @@ def assert_same(ours, theirs):
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("in_memory", [False, True])
-def test_workers_make_the_same_batches(paths, in_memory):
+@pytest.mark.parametrize("kept", [False, True])
+def test_workers_make_the_same_batches(paths, kept, tmp_path):
     # OpenCV has threads here already when the workers are forked.
     cv2.resize(noise(1000, 1000, 0), (1500, 1500))
-    mixture = Mixture([Patches(PictureStore(paths, in_memory=in_memory))], seed=4)
+    store = PictureStore(paths, cache=tmp_path / "kept" if kept else None)
+    mixture = Mixture([Patches(store)], seed=4)
     here = drawn(mixture, 3, 2, 7)
     assert [batch["patch"].shape for batch in here] == [(3, 40, 40, 3)] * 5
     assert_same(drawn(mixture, 3, 2, 7, workers=2), here)

@@ -45,14 +45,14 @@ def data(tmp_path_factory):
     return folder, poses_to_learn(folder)
 
 
-def pose_task(folder, *changes, init=None, in_memory=False):
+def pose_task(folder, *changes, init=None, cache=None):
     recipe = read_recipe(PoseRecipe, str(folder / "pose.toml"), changes)
-    return PoseTask(recipe, folder, in_memory=in_memory, init=init), recipe.schedule
+    return PoseTask(recipe, folder, cache=cache, init=init), recipe.schedule
 
 
-def detector_task(folder, *changes, init=None, in_memory=False):
+def detector_task(folder, *changes, init=None, cache=None):
     recipe = read_recipe(DetectorRecipe, str(folder / "detector.toml"), changes)
-    return DetectorTask(recipe, folder, in_memory=in_memory, init=init), recipe.schedule
+    return DetectorTask(recipe, folder, cache=cache, init=init), recipe.schedule
 
 
 def learnt(task, schedule, out):
@@ -68,14 +68,14 @@ def learnt(task, schedule, out):
 @pytest.fixture(scope="module")
 def learnt_pose(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("pose")
-    task, schedule = pose_task(data[0], "schedule.samples=420", *FAST, in_memory=True)
+    task, schedule = pose_task(data[0], "schedule.samples=420", *FAST, cache=out / "kept")
     return out, learnt(task, schedule, out)
 
 
 @pytest.fixture(scope="module")
 def learnt_detector(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("detector")
-    task, schedule = detector_task(data[0], "schedule.samples=420", *FAST, in_memory=True)
+    task, schedule = detector_task(data[0], "schedule.samples=420", *FAST, cache=out / "kept")
     return out, learnt(task, schedule, out)
 
 
@@ -398,14 +398,6 @@ def test_missing_and_damaged_data_is_noticed_before_training(copy, made, damage,
     damage(copy / ("poses" if made is pose_task else "boxes"))
     with pytest.raises(SourceError, match=told):
         made(copy)
-
-
-@pytest.mark.parametrize("made", [pose_task, detector_task])
-def test_damaged_pictures_are_noticed_at_once_in_memory(copy, made):
-    (copy / ("poses" if made is pose_task else "boxes") / "images" / "1.png").write_bytes(b"x")
-    made(copy)
-    with pytest.raises(SourceError, match=r"1\.png is no readable picture"):
-        made(copy, in_memory=True)
 
 
 def test_data_with_nobody_to_learn_from_is_refused(copy):

@@ -26,7 +26,7 @@ GREY = 114
 
 def views_of(folder, pictures, people, options=LETTERBOX, size=SIZE):
     read = read_coco(*write_coco(folder, pictures, people))
-    return PeopleViews(read, PictureStore(read.paths, in_memory=True), size, options)
+    return PeopleViews(read, PictureStore(read.paths), size, options)
 
 
 def painted(height, width, boxes):

@@ -11,12 +11,13 @@ import numpy as np
 from flowtrack.schema import limits
 from flowtrack.structs import ByteArray, FloatArray
 from flowtrack.training.data.augment import Looks, crop_matrix, vary_looks, warp
-from flowtrack.training.data.people import People
+from flowtrack.training.data.people import JOINT_BOX, People
 from flowtrack.training.data.pictures import PictureStore
 
 PADDING = 1.25
 """A crop is wider than its box by this (lib/dataset/coco.py of the official code)."""
 
+_JOINT_BOX_JOINTS = 6  # fewer say little about where a person is
 _LOWER_BODY = ("hip", "knee", "ankle")
 _HALF_BODY_JOINTS = 8  # so many labelled joints make a half of them worth a crop (MMPose)
 _HALF_BODY_BOX = 1.5  # extent of the half's joints, longer by 50% (the same)
@@ -33,6 +34,8 @@ class CropOptions:
         rotated: probability of a rotation.
         flip: probability of a mirrored crop.
         shift: largest shift of the centre, as a share of the box's sides.
+        joint_box: probability of a crop around the extent of the labelled joints, longer by 15%, as
+            the tracker takes it from joints that the flow has moved, in the place of the box.
         half_body: probability of a crop around the upper or the lower body only.
         cover: probability of a patch of any picture of the data set over part of the crop; the
             joints below it stay labelled.
@@ -44,6 +47,7 @@ class CropOptions:
     rotated: float = field(default=0.6, metadata=limits(minimum=0, maximum=1))
     flip: float = field(default=0.5, metadata=limits(minimum=0, maximum=1))
     shift: float = field(default=0.0, metadata=limits(minimum=0, maximum=1))
+    joint_box: float = field(default=0.0, metadata=limits(minimum=0, maximum=1))
     half_body: float = field(default=0.0, metadata=limits(minimum=0, maximum=1))
     cover: float = field(default=0.0, metadata=limits(minimum=0, maximum=1))
     looks: Looks = field(default_factory=Looks)
@@ -137,6 +141,9 @@ class PersonCrops:
         """Centre and width of the crop in the picture, before scale and rotation."""
         low, high, padding = box[:2], box[2:], PADDING
         labelled = joints[:, 2] > 0
+        if rng.uniform() < self._options.joint_box and labelled.sum() >= _JOINT_BOX_JOINTS:
+            low, high = joints[labelled, :2].min(0), joints[labelled, :2].max(0)
+            padding *= JOINT_BOX
         if rng.uniform() < self._options.half_body and labelled.sum() >= _HALF_BODY_JOINTS:
             half = labelled & (self._lower if rng.uniform() < 0.4 else ~self._lower)
             if half.sum() >= 3:

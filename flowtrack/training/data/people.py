@@ -16,7 +16,9 @@ from flowtrack.errors import InputError, SourceError
 from flowtrack.skeleton import COCO_17, POSETRACK17_15, POSETRACK18_17, Skeleton
 from flowtrack.structs import BoolArray, FloatArray, IntArray, checked
 
-_POSETRACK_BOX = 1.15  # extent of the joints, longer by 15% (the paper, section 4.2)
+JOINT_BOX = 1.15
+"""A box around joints is longer than their extent by this (the paper, section 4.2)."""
+
 _HASH_RANGE = 1000
 
 
@@ -256,7 +258,7 @@ def _boxed_by_joints(people: People) -> People:
     high = np.where(labelled, xy, -np.inf).max(1, initial=-np.inf)
     some = labelled.any((1, 2))
     low[~some], high[~some] = 0, 0
-    grow = (high - low) * (_POSETRACK_BOX - 1) / 2
+    grow = (high - low) * (JOINT_BOX - 1) / 2
     return replace(people, boxes=np.concatenate((low - grow, high + grow), 1).astype(np.float32))
 
 

@@ -46,14 +46,14 @@ class DetectorTask:
     higher_is_better = True
 
     def __init__(
-        self, recipe: DetectorRecipe, data: Path, *, in_memory: bool, init: Path | None
+        self, recipe: DetectorRecipe, data: Path, *, cache: Path | None, init: Path | None
     ) -> None:
         """A detector training.
 
         Args:
             recipe: what to train, and how.
             data: folder that the recipe's paths are relative to.
-            in_memory: keep the decoded pictures.
+            cache: folder that keeps decoded pictures; None decodes them again and again.
             init: checkpoint of flowtrack's own to start from: of a detector, or of a pose network,
                 whose trunk is taken over, and its deconvolutions where they fit. Or the ONNX file
                 of an exported detector.
@@ -70,7 +70,7 @@ class DetectorTask:
         views = [
             PeopleViews(
                 people,
-                PictureStore(people.paths, in_memory=in_memory),
+                PictureStore(people.paths, cache=cache),
                 options.input,
                 recipe.augment,
             )

@@ -39,14 +39,14 @@ class PoseTask:
     higher_is_better = True
 
     def __init__(
-        self, recipe: PoseRecipe, data: Path, *, in_memory: bool, init: Path | None
+        self, recipe: PoseRecipe, data: Path, *, cache: Path | None, init: Path | None
     ) -> None:
         """A pose training.
 
         Args:
             recipe: what to train, and how.
             data: folder that the recipe's paths are relative to.
-            in_memory: keep the decoded pictures.
+            cache: folder that keeps decoded pictures; None decodes them again and again.
             init: checkpoint to start from, of any layout that `load_pose` knows; its last layer is
                 left out if the number of joints differs, and laterals that it does not have start
                 at zero. Or an exported ONNX file.
@@ -71,7 +71,7 @@ class PoseTask:
                     f"{data / source.annotations} has nobody to train on; expected people with at "
                     f"least {source.least_joints} labelled joints"
                 )
-            store = PictureStore(learnt.paths, in_memory=in_memory)
+            store = PictureStore(learnt.paths, cache=cache)
             crops.append(
                 PersonCrops(learnt, store, options.input, recipe.augment,
                             hidden_weight=source.hidden_weight,
