@@ -140,10 +140,16 @@ def test_the_trunks_weights_come_from_the_package_unless_they_are_there(tmp_path
         build.trunk()
 
 
-def test_walkers_are_moments_of_clips_with_names_of_their_own(tmp_path):
-    backgrounds = tmp_path / "backgrounds"
-    backgrounds.mkdir()
-    cv2.imwrite(str(backgrounds / "a.png"), np.full((40, 60, 3), 90, np.uint8))
+@pytest.fixture
+def backgrounds(tmp_path):
+    """A folder of one picture."""
+    folder = tmp_path / "backgrounds"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "a.png"), np.full((40, 60, 3), 90, np.uint8))
+    return folder
+
+
+def test_walkers_are_moments_of_clips_with_names_of_their_own(backgrounds):
     found = list(walkers(range(5, 7), backgrounds))
     assert len({name for name, _ in found}) == len(found) == 2 * MOMENTS
     again = next(walkers(range(5, 6), backgrounds))
@@ -151,6 +157,20 @@ def test_walkers_are_moments_of_clips_with_names_of_their_own(tmp_path):
     assert np.abs(found[0][1].image.astype(int) - found[1][1].image).max() > 30
     assert found[0][1].image.shape == (320, 416, 3)
     assert next(walkers(range(5, 6), backgrounds, (96, 64)))[1].image.shape == (64, 96, 3)
+
+
+def test_crowds_have_more_people_who_are_together(backgrounds):
+    def shown(**more):
+        return [frame for _, frame in walkers(range(8), backgrounds, (96, 64), **more)]
+
+    def depth(frames):
+        """How far apart the people's feet are along the picture's height, in pixels."""
+        return np.mean([np.ptp(frame.boxes[:, 3]) for frame in frames if len(frame.ids) > 1])
+
+    loose = shown(people=(4, 4), crowd=(0.0, 0.0))
+    dense = shown(people=(4, 4), crowd=(1.0, 1.0))
+    assert max(len(frame.ids) for frame in loose + dense) == 4
+    assert depth(dense) < 0.8 * depth(loose)
 
 
 def test_boxes_are_completed_once(tmp_path, monkeypatch):
