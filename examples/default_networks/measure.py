@@ -50,9 +50,14 @@ def track(pipeline: Pipeline, clip: Path, truth: Path) -> PoseTrackScores:
         return evaluate(read_posetrack(truth), read_posetrack(writers.paths["posetrack"]), JOINTS)
 
 
+def demo_clip(seed: int) -> ClipOptions:
+    """The clip that `flowtrack demo --seed` renders."""
+    return ClipOptions(width=640, height=480, frames=100, people=5, seed=seed)
+
+
 def track_rendered(pipeline: Pipeline, seed: int) -> PoseTrackScores:
     """Scores of a bundle's tracking of the clip that `flowtrack demo --seed` renders."""
-    options = ClipOptions(width=640, height=480, frames=100, people=5, seed=seed)
+    options = demo_clip(seed)
     with tempfile.TemporaryDirectory() as folder:
         frames = list(render_clip(options))
         return run_demo(frames, pipeline, Path(folder), fps=options.fps).scores
