@@ -10,21 +10,19 @@ the flow network's. What is missing in all columns is the pose network's, or the
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from examples.default_networks.measure import SEEDS, demo_clip
-from flowtrack.cli.demo_run import run_demo
+from examples.default_networks.measure import SEEDS, demo_clip, track_rendered
 from flowtrack.errors import InputError
 from flowtrack.runtime import Pipeline, open_pipeline
 from flowtrack.runtime.clock import StageClock
 from flowtrack.runtime.detector import Detector
 from flowtrack.runtime.flow import FlowImage
 from flowtrack.structs import Boxes, FlowField, Frame
-from flowtrack.synthetic import SyntheticFrame, render_clip
+from flowtrack.synthetic import SyntheticFrame
 
 
 class ExactBoxes(Detector):
@@ -73,12 +71,10 @@ class ExactFlow:
 
 def limits(bundle: str | Path, seed: int) -> dict[str, tuple[float, float]]:
     """Figures (mAP, MOTA) of a rendered clip by what is exact: `nothing`, `boxes`, `flow`."""
-    options = demo_clip(seed)
-    frames = list(render_clip(options))
+    frames = demo_clip(seed)
 
     def scores(pipeline: Pipeline) -> tuple[float, float]:
-        with tempfile.TemporaryDirectory() as folder:
-            found = run_demo(frames, pipeline, Path(folder), fps=options.fps).scores
+        found = track_rendered(pipeline, frames)
         return found.mean_ap, found.mota
 
     pipeline = open_pipeline(bundle, device="cpu")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from flowtrack.runtime.flow import DisFlow, FlowEstimator
 from flowtrack.runtime.manifest import FlowSpec
 from flowtrack.runtime.output import open_writers
 from flowtrack.runtime.video import open_source
-from flowtrack.synthetic import ClipOptions, render_clip
+from flowtrack.synthetic import ClipOptions, SyntheticFrame, render_clip
 
 JOINTS = "body12"
 """The joints that COCO and the clip's annotation share."""
@@ -50,17 +51,15 @@ def track(pipeline: Pipeline, clip: Path, truth: Path) -> PoseTrackScores:
         return evaluate(read_posetrack(truth), read_posetrack(writers.paths["posetrack"]), JOINTS)
 
 
-def demo_clip(seed: int) -> ClipOptions:
+def demo_clip(seed: int) -> list[SyntheticFrame]:
     """The clip that `flowtrack demo --seed` renders."""
-    return ClipOptions(width=640, height=480, frames=100, people=5, seed=seed)
+    return list(render_clip(ClipOptions(width=640, height=480, frames=100, people=5, seed=seed)))
 
 
-def track_rendered(pipeline: Pipeline, seed: int) -> PoseTrackScores:
-    """Scores of a bundle's tracking of the clip that `flowtrack demo --seed` renders."""
-    options = demo_clip(seed)
+def track_rendered(pipeline: Pipeline, frames: Sequence[SyntheticFrame]) -> PoseTrackScores:
+    """Scores of a bundle's tracking of a rendered clip."""
     with tempfile.TemporaryDirectory() as folder:
-        frames = list(render_clip(options))
-        return run_demo(frames, pipeline, Path(folder), fps=options.fps).scores
+        return run_demo(frames, pipeline, Path(folder), fps=ClipOptions.fps).scores
 
 
 def detector_ap50(pipeline: Pipeline, folder: Path) -> float:
@@ -116,7 +115,7 @@ def figures(bundle: str, material: Path) -> dict[str, Any]:
             "keypoint_AP": keypoint_ap(pipeline, material / "coco_mini"),
         },
     }  # fmt: skip
-    clips = {seed: track_rendered(pipeline, seed) for seed in SEEDS}
+    clips = {seed: track_rendered(pipeline, demo_clip(seed)) for seed in SEEDS}
     result["rendered"] = {
         f"seed_{seed}": {"MOTA": scores.mota, "mAP": scores.mean_ap, "ids": scores.tracking.ids}
         for seed, scores in clips.items()
