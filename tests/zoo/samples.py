@@ -40,11 +40,15 @@ def simcc(height: int = 64, width: int = 48) -> bytes:
 
 
 def zipped(content: bytes, member: str = MEMBER) -> bytes:
-    """As RTMPose's files are published: the graph in folders, beside notes."""
+    """As RTMPose publishes, the graph in folders, beside notes: the same bytes at any time."""
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(member, content)
-        archive.writestr(str(Path(member).with_name("detail.json")), "{}")
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, data in (
+            (member, content),
+            (str(Path(member).with_name("detail.json")), b"{}"),
+        ):
+            # A name alone would be given the time of day.
+            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
     return stream.getvalue()
 
 
