@@ -225,6 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     detector = build.train("detector", "default-detector:middle", detector)
     detector = build.train("detector", "default-detector", detector)
     flow = build.train("flow", "default-flow:small")
+    flow = build.train("flow", "default-flow:middle", flow)
     flow = build.train("flow", "default-flow", flow)
     assemble(build, pose, detector, flow, options.out)
 

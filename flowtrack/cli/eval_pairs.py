@@ -17,7 +17,7 @@ from flowtrack.synthetic.chairs import ChairsGenerator, ChairsOptions
 from flowtrack.synthetic.writing import write_clip
 
 SEED = 9_000_000
-"""The first seed of pairs and of clips; trainings draw theirs from below."""
+"""The first seed of pairs and of clips; no training whose own seed is below 90 draws these."""
 
 _CLIP_PAIRS = 8  # of one camera and one set of people
 _CLIP_PEOPLE = 6  # at most

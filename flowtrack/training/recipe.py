@@ -221,6 +221,7 @@ class PairSource:
         count: pairs to draw.
         size: height and width of drawn pairs in pixels.
         scale: size of everything in drawn pairs; 1 is FlyingChairs at 512 x 384.
+        motion: multiplies the motions in pairs of the kind chairs alone.
         share: of all samples, relative to the other sources.
         held_out: share of the pairs kept from training, for validation.
         kept: keep the pairs in memory, 8 bytes a pixel, instead of drawing or reading them anew.
@@ -231,6 +232,7 @@ class PairSource:
     count: int = field(default=1000, metadata=limits(minimum=1))
     size: tuple[int, int] = field(default=(384, 512), metadata=limits(minimum=64))
     scale: float = field(default=1.0, metadata=limits(exclusiveMinimum=0))
+    motion: float = field(default=1.0, metadata=limits(minimum=0))
     share: float = field(default=1.0, metadata=limits(exclusiveMinimum=0))
     held_out: float = field(default=0.0, metadata=limits(minimum=0, maximum=0.9))
     kept: bool = True

@@ -34,6 +34,15 @@ def test_drawn_pairs_are_split_and_cropped(tmp_path):
     assert figures["zero_chairs"] > 0
 
 
+def test_two_sources_of_a_kind_have_figures_of_their_own_and_less_motion_is_less(tmp_path):
+    slow = PairSource("chairs", count=6, size=(72, 80), scale=0.15, motion=0.1, held_out=0.34)
+    trained = task(tmp_path, CHAIRS, slow)
+    figures = trained.validate(trained.network.eval(), torch.device("cpu"))
+    assert set(figures) == {"epe", "epe_chairs", "zero_chairs", "epe_chairs_2", "zero_chairs_2"}
+    assert 0 < figures["zero_chairs_2"] < 0.5 * figures["zero_chairs"]
+    assert figures["epe"] == pytest.approx((figures["epe_chairs"] + figures["epe_chairs_2"]) / 2)
+
+
 def test_clips_of_people_are_a_source(tmp_path):
     trained = task(tmp_path, PairSource("people", count=3, size=(64, 96)))
     assert trained.mixture.epoch == 3
@@ -100,6 +109,8 @@ def test_bad_sources_are_refused(tmp_path, source, error):
         task(tmp_path, source)
 
 
-@pytest.mark.parametrize("name", ["default-flow", "default-flow:small", "chairs-flow"])
+@pytest.mark.parametrize(
+    "name", ["default-flow", "default-flow:small", "default-flow:middle", "chairs-flow"]
+)
 def test_recipes_of_flow_networks_parse(name):
     assert FlowNet2S(read_recipe(FlowRecipe, name).network.width).width in (0.25, 1)

@@ -65,15 +65,14 @@ def split_people(
             )
         train.append(ours)
         if held_out.paths:
-            aside[_free_name(source, aside)] = held_out
+            aside[free_name(source_name(source), aside)] = held_out
     for source in validation:
-        aside[_free_name(source, aside)] = people_of(source, data, skeleton)
+        aside[free_name(source_name(source), aside)] = people_of(source, data, skeleton)
     return train, aside
 
 
-def _free_name(source: Source, taken: Container[str]) -> str:
-    """The source's name, numbered from its second use on."""
-    name = source_name(source)
+def free_name(name: str, taken: Container[str]) -> str:
+    """A source's name, numbered from its second use on."""
     numbered = (name if i == 1 else f"{name}_{i}" for i in count(1))
     return next(free for free in numbered if free not in taken)
 

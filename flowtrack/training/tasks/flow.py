@@ -18,6 +18,7 @@ from flowtrack.synthetic.chairs import ChairsOptions
 from flowtrack.training.checkpoints import load_flow, save_flow
 from flowtrack.training.data.loader import Batch, stack
 from flowtrack.training.data.mixture import Mixture
+from flowtrack.training.data.sources import free_name
 from flowtrack.training.exported import is_exported, load_exported
 from flowtrack.training.flow_augment import AugmentedFlow
 from flowtrack.training.flow_data import (
@@ -66,10 +67,10 @@ class FlowTask:
             train, aside = _split(source, data, recipe.seed + number)
             crops.append(AugmentedFlow(train, recipe.network.input, recipe.augment))
             if aside is not None:
-                self._held_out[_name(source)] = aside
+                self._held_out[free_name(_name(source), self._held_out)] = aside
         for number, source in enumerate(recipe.validation):
             seed = recipe.seed + len(recipe.data) + number
-            self._held_out[_name(source)] = _pairs(source, data, seed)
+            self._held_out[free_name(_name(source), self._held_out)] = _pairs(source, data, seed)
         self.mixture = Mixture(crops, [source.share for source in recipe.data], recipe.seed)
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
@@ -150,7 +151,9 @@ def _pairs(source: PairSource, data: Path, seed: int) -> FlowSource:
             raise OptionError(f"folders is {source.folders}, expected one folder with pairs")
         pairs = PairFolder(find_pairs(folders[0]))
     elif source.kind == "chairs":
-        options = ChairsOptions(width, height, scale=source.scale, backgrounds=folders)
+        options = ChairsOptions(
+            width, height, scale=source.scale, motion=source.motion, backgrounds=folders
+        )
         pairs = ChairsPairs(options, source.count, first_seed=seed * 10_000_000)
     else:
         return FlowPool(_clips(source, folders, seed))
