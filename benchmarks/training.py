@@ -22,7 +22,7 @@ _PAIRS = 4
 
 _PEOPLE_DATA = 'data=[{kind="coco", annotations="person_keypoints.json", pictures="."}]'
 _NO_BACKBONE = 'network.backbone=""'  # the speed is that of any weights
-_PAIR_DATA = f'data=[{{kind="chairs", count={_PAIRS}, size=[208, 272], scale=0.5}}]'
+_PAIR_DATA = f'data=[{{kind="chairs", count={_PAIRS}, size=[272, 352], scale=0.66}}]'
 
 
 def measure(effort: Effort) -> Iterator[Record]:

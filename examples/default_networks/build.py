@@ -66,7 +66,7 @@ POSE_SIZE, DETECTOR_SIZE, FLOW_SIZE = "320x224", "416x416", "256x320"
 
 
 THRESHOLDS = {
-    "box_threshold": 0.15, "start_threshold": 0.3, "start_joints": 6, "joint_threshold": 0.4,
+    "box_threshold": 0.15, "start_threshold": 0.3, "start_joints": 6, "joint_threshold": 0.35,
     "nms_iou": 0.75, "pose_nms": 0.4, "min_similarity": 0.02,
 }  # fmt: skip
 """Of the tracker: small networks are less sure of themselves than those that the defaults are for.
