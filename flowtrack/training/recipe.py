@@ -220,8 +220,8 @@ class PairSource:
             surfaces; chairs and people do without.
         count: pairs to draw.
         size: height and width of drawn pairs in pixels.
-        scale: size of everything in drawn pairs; 1 is FlyingChairs at 512 x 384.
-        motion: multiplies the motions in pairs of the kind chairs alone.
+        scale: size of everything in pairs of the kind chairs; 1 is FlyingChairs at 512 x 384.
+        motion: multiplies the motions in these alone.
         share: of all samples, relative to the other sources.
         held_out: share of the pairs kept from training, for validation.
         kept: keep the pairs in memory, 8 bytes a pixel, instead of drawing or reading them anew.
@@ -236,6 +236,14 @@ class PairSource:
     share: float = field(default=1.0, metadata=limits(exclusiveMinimum=0))
     held_out: float = field(default=0.0, metadata=limits(minimum=0, maximum=0.9))
     kept: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("scale", "motion"):
+            if self.kind != "chairs" and getattr(self, name) != 1:
+                raise OptionError(
+                    f"{name} is {getattr(self, name)} in a source of the kind {self.kind}, which "
+                    "has none; leave it out, or take the kind chairs"
+                )
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,13 @@ def test_bad_sources_are_refused(tmp_path, source, error):
         task(tmp_path, source)
 
 
+@pytest.mark.parametrize("entry", ["scale", "motion"])
+def test_what_only_drawn_pairs_have_is_refused_elsewhere(entry):
+    changed = f'data=[{{kind="people", {entry}=0.5}}]'
+    with pytest.raises(OptionError, match=f"{entry} is 0.5 in a source of the kind people"):
+        read_recipe(FlowRecipe, "default-flow", [changed])
+
+
 @pytest.mark.parametrize(
     "name", ["default-flow", "default-flow:small", "default-flow:middle", "chairs-flow"]
 )
