@@ -7,6 +7,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
+
+# The defaults of its functions hold the group for good where one exists at its import, and DDP
+# imports it: see `Processes.leave`.
+import torch.distributed.nn.functional
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -81,6 +85,10 @@ class Processes:
             distributed.barrier()
 
     def leave(self) -> None:
-        """Part from the others."""
+        """Part from the others, and wait for the threads that spoke with them.
+
+        They end with the last reference to the group. One that outlived the interpreter would
+        abort the process when it drops the Python objects of its last message.
+        """
         if self.count > 1:
             distributed.destroy_process_group()

@@ -1,6 +1,7 @@
 """A task that trains within milliseconds, and what a test may do with it.
 
-`torchrun ... -m tests.training.toys OUT` trains it in several processes.
+`torchrun ... -m tests.training.toys OUT` trains it in several processes and prints the names of the
+threads that each is left with.
 """
 
 from __future__ import annotations
@@ -107,3 +108,5 @@ def trained(out: Path, schedule: Schedule = SCHEDULE, *, resume: bool = False, *
 
 if __name__ == "__main__":
     trained(Path(sys.argv[1]), replace(SCHEDULE, accumulate=2), norm=False)
+    names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    sys.stdout.write(f"threads: {names}\n")
