@@ -321,11 +321,11 @@ def test_redirects_in_circles_end(publisher, target):
 
 
 def test_a_silent_server_is_left_and_taken_up_again(publisher, target):
-    stall = serve(pause_s=1.5, pause_after=HALF)
+    stall = serve(pause_s=20, pause_after=HALF)
     url = publisher.put("/net.onnx", CONTENT, stall)
     begun = time.monotonic()
     get(Remote(url, SHA256), target, patience=Patience(0.3, 3, 0.01))
-    assert time.monotonic() - begun < 1.3
+    assert time.monotonic() - begun < 15
     assert_complete(target)
     assert publisher.ranges() == [None, f"bytes={HALF}-"]
 
