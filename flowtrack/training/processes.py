@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
-
-# The defaults of its functions hold the group for good where one exists at its import, and DDP
-# imports it: see `Processes.leave`.
-import torch.distributed.nn.functional
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -58,6 +55,9 @@ class Processes:
             chosen = f"cuda:{local}"
         if count == 1:
             return cls(0, 1, torch.device(chosen))
+        # DDP imports this. Its functions have the group that exists by then as a default, and
+        # would hold it for good, see `leave`.
+        importlib.import_module("torch.distributed.nn.functional")
         distributed.init_process_group("nccl" if chosen.startswith("cuda") else "gloo")
         return cls(distributed.get_rank(), count, torch.device(chosen))
 
