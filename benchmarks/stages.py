@@ -53,7 +53,7 @@ def overhead(timing_ms: dict[str, float], frame_ms: float) -> float:
 def measure(effort: Effort) -> Iterator[Record]:
     """Records of each stage, of the overhead, and of `run` against `step`."""
     with prepared(max(effort.frames, SETTLED + 2)) as workload:
-        pipeline = open_pipeline(workload.bundle)
+        pipeline = open_pipeline(workload.bundle, device="cpu")
         step_by_step(pipeline, workload.frames)
         yield from _stages(pipeline, workload, effort)
         yield from _rates(pipeline, workload, effort)

@@ -43,7 +43,7 @@ began = time.perf_counter()
 import sys
 import flowtrack.runtime as runtime
 from flowtrack.runtime.video import SourceOptions, open_source
-pipeline = runtime.open_pipeline(sys.argv[1])
+pipeline = runtime.open_pipeline(sys.argv[1], device="cpu")
 stream = pipeline.stream()
 first = None
 for frame in open_source(sys.argv[2], SourceOptions(max_frames=int(sys.argv[3]))):

@@ -25,7 +25,7 @@ NAME = "video"
 def measure(effort: Effort) -> Iterator[Record]:
     """Records of decoding (OpenCV's reader as the yardstick), drawing, and drawing with H.264."""
     with prepared(effort.frames) as workload:
-        pipeline = open_pipeline(workload.bundle)
+        pipeline = open_pipeline(workload.bundle, device="cpu")
         stream = pipeline.stream()
         tracked = [pipeline.step(stream, frame) for frame in workload.frames]
         place = {"clip": workload.name, "size": "1920x1080"}
