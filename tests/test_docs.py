@@ -1,4 +1,4 @@
-"""Every `sh` block of the README and of docs/ runs, in order, as it stands there."""
+"""Every `sh` and then every `python` block of the README and of docs/ runs as it stands there."""
 
 from __future__ import annotations
 
@@ -44,30 +44,20 @@ def workplace(tmp_path_factory):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_commands_run(page, workplace):
+def test_blocks_run(page, workplace):
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     }
     if page.name != "README.md":  # the README makes the bundle that the pages use
         make = blocks(ROOT / "README.md", "sh")[0].splitlines()[0]
         subprocess.run(make, shell=True, cwd=workplace, env=environment, check=True)
-    for block in blocks(page, "sh"):
+    programs = [["bash", "-euo", "pipefail", "-c", block] for block in blocks(page, "sh")]
+    programs += [[sys.executable, "-c", block] for block in blocks(page, "python")]
+    for program in programs:
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", block],
-            cwd=workplace,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
+            program, cwd=workplace, env=environment, capture_output=True, text=True, timeout=300
         )
-        assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
-
-
-def test_python_blocks_run(workplace):
-    for page in PAGES:
-        for block in blocks(page, "python"):
-            done = subprocess.run([sys.executable, "-c", block], cwd=workplace)
-            assert done.returncode == 0, block
+        assert done.returncode == 0, f"{program[-1]}\n{done.stdout}\n{done.stderr}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
