@@ -15,6 +15,9 @@ from examples.puppets.networks import build
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+ENVIRONMENT = os.environ | {
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+}
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -40,22 +43,18 @@ def workplace(tmp_path_factory):
         for image, _ in render(options):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
         container.mux(stream.encode())
+    [make] = re.findall(r"^flowtrack bundle my\.bundle .*$", (ROOT / "README.md").read_text(), re.M)
+    subprocess.run(make, shell=True, cwd=folder, env=ENVIRONMENT, check=True)
     return folder
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_blocks_run(page, workplace):
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    }
-    if page.name != "README.md":  # the README makes the bundle that the pages use
-        make = blocks(ROOT / "README.md", "sh")[0].splitlines()[0]
-        subprocess.run(make, shell=True, cwd=workplace, env=environment, check=True)
     programs = [["bash", "-euo", "pipefail", "-c", block] for block in blocks(page, "sh")]
     programs += [[sys.executable, "-c", block] for block in blocks(page, "python")]
     for program in programs:
         done = subprocess.run(
-            program, cwd=workplace, env=environment, capture_output=True, text=True, timeout=300
+            program, cwd=workplace, env=ENVIRONMENT, capture_output=True, text=True, timeout=300
         )
         assert done.returncode == 0, f"{program[-1]}\n{done.stdout}\n{done.stderr}"
 
