@@ -74,7 +74,7 @@ def quantize(
         layers = [layer for layer in layers if layer.node in only]
     if not layers:
         raise OptionError("no layer is left to quantise; keep less in higher precision")
-    return _Rewriting(network, table).run(layers, network.additions(layers, options.keep), options)
+    return _Rewriting(network, table).run(layers, options)
 
 
 class _Rewriting:
@@ -87,7 +87,7 @@ class _Rewriting:
         self._pairs: dict[str, list[Any]] = {}  # Q and DQ, by the tensor that they round
         self._weights: dict[str, Any] = {}  # DQ, by the constant that it stands for
 
-    def run(self, layers: list[Layer], additions: dict[str, str], options: Int8Options) -> bytes:
+    def run(self, layers: list[Layer], options: Int8Options) -> bytes:
         """Put the nodes in, and give the finished graph."""
         nodes = {node.name: node for node in self._graph.node}
         self._store(_ZERO, np.zeros((), np.int8))
@@ -97,10 +97,13 @@ class _Rewriting:
             node.input[1] = self._stored(layer)
             if options.correct_biases:
                 self._correct(node, layer)
-        for name, tensor in additions.items():
+        for name, tensor in self._network.additions(layers, options.keep).items():
             rounded = self._rounded(tensor)
             node = nodes[name]
             node.input[:] = [rounded if side == tensor else side for side in node.input]
+        for name, tensor in self._network.pools(layers, options.keep).items():
+            node = nodes[name]
+            node.input[0] = self._rounded(node.input[0], tensor)
         self._order()
         drop_unread(self._graph)
         model = self._network.model
@@ -109,12 +112,16 @@ class _Rewriting:
         helper.set_model_props(model, entries)
         return _checked(model)
 
-    def _rounded(self, tensor: str) -> str:
-        """The tensor that has passed Q and DQ; all layers that read it share the pair."""
+    def _rounded(self, tensor: str, like: str = "") -> str:
+        """The tensor that has passed Q and DQ; all layers that read it share the pair.
+
+        Its scale is that of its own range, or of another tensor that is rounded.
+        """
         name = f"{tensor}.dequantized"
         if tensor not in self._pairs:
-            scale = f"{tensor}.scale"
-            self._store(scale, np.float32(self._table.magnitude(tensor) / LARGEST))
+            scale = f"{like or tensor}.scale"
+            if not like:
+                self._store(scale, np.float32(self._table.magnitude(tensor) / LARGEST))
             clipped = self._clipped(tensor)
             self._pairs[tensor] = clipped + [
                 helper.make_node(kind, [source, scale, _ZERO], [made], name=f"{tensor}/{kind}")

@@ -9,7 +9,7 @@ former.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,6 +165,39 @@ class Network:
             if self._feeds(node.output[0], places):
                 found[node.name] = other
         return found
+
+    def pools(self, chosen: Iterable[Layer], keep: Iterable[str] = ()) -> dict[str, str]:
+        """Where a MaxPool stands between quantised layers.
+
+        A maximum can be rounded before it is taken as well as after, with the same result. Before,
+        the layer in front leaves INT8 as it is, and the pool reads a quarter of the bytes.
+
+        Args:
+            chosen: layers that are quantised.
+            keep: names or operator types of nodes that are left alone.
+
+        Returns:
+            The tensor that it makes, by name of the MaxPool.
+        """
+        layers = list(chosen)
+        nodes, rounded = {layer.node for layer in layers}, {layer.data for layer in layers}
+        return {
+            node.name: node.output[0]
+            for node in self.model.graph.node
+            if node.op_type == "MaxPool"
+            and not {node.name, "MaxPool"} & set(keep)
+            and node.output[0] in rounded
+            and self._alone_from(node.input[0], nodes)
+        }
+
+    def _alone_from(self, name: str, nodes: Collection[str]) -> bool:
+        """Whether one of the nodes makes a tensor, through activations that nothing else reads."""
+        maker = self._makers.get(name)
+        if maker is None or len(self._readers[name]) > 1 or name in self._outputs:
+            return False
+        return maker.name in nodes or (
+            maker.op_type in _ACTIVATIONS and self._alone_from(maker.input[0], nodes)
+        )
 
     def rounded(self, chosen: Iterable[Layer], keep: Iterable[str] = ()) -> list[str]:
         """Names of the tensors that quantising these layers rounds."""

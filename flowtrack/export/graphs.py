@@ -100,6 +100,7 @@ class KeypointDecoder(nn.Module):
     places: torch.Tensor
     offsets: torch.Tensor
     neighbours: torch.Tensor
+    lines: torch.Tensor
 
     def __init__(self, rows: int, columns: int, stride: int) -> None:
         """For heatmaps of `rows` x `columns` cells, `stride` pixels apart."""
@@ -116,12 +117,19 @@ class KeypointDecoder(nn.Module):
         self.register_buffer("places", places * stride, persistent=False)
         self.register_buffer("offsets", offsets, persistent=False)
         self.register_buffer("neighbours", neighbours, persistent=False)
+        lines = torch.arange(rows * columns).reshape(rows, columns)
+        self.register_buffer("lines", lines, persistent=False)
 
     def forward(self, heatmaps: torch.Tensor) -> torch.Tensor:
         """Keypoints (N, K, 3): x, y in pixels and score, of heatmaps (N, K, rows, columns)."""
+        # The first maximum lies in the first line that reaches it. Searching the lines' maxima and
+        # then one line costs a fraction of a search of all cells, which sorts on some runtimes.
+        tops = heatmaps.amax(dim=3)
+        score = tops.amax(dim=2, keepdim=True)
+        line = functional.embedding(tops.argmax(dim=2), self.lines)
         cells = heatmaps.flatten(2)
-        score = cells.amax(dim=2, keepdim=True)
-        index = cells.argmax(dim=2)
+        column = cells.gather(2, line).argmax(dim=2, keepdim=True)
+        index = line.gather(2, column).squeeze(2)
         values = cells.gather(2, functional.embedding(index, self.neighbours))
         slope = values[..., :2] - values[..., 2:]
         moved = functional.embedding(index, self.places) + slope.sign() * functional.embedding(

@@ -156,6 +156,61 @@ def test_outputs_stay_near_on_every_runtime(device, joined):
     assert 0 < np.linalg.norm(found - expected) < 0.05 * np.linalg.norm(expected)
 
 
+def pooled(middle: str = "Relu", kept: str = "") -> tuple[bytes, bytes]:
+    """A convolution, an activation, two pools and a convolution; in fp32, and in INT8."""
+    rng = RNG(5)
+    stored = {"w1": rng.normal(0, 0.3, (4, 3, 3, 3)), "w2": rng.normal(0, 0.3, (4, 4, 1, 1)),
+              "w3": rng.normal(0, 0.3, (2, 4, 1, 1))}  # fmt: skip
+    node = helper.make_node
+    nodes = [
+        node("Conv", ["x", "w1"], ["first"], name="stem", pads=[1] * 4),
+        node(middle, ["first"], ["active"], name="active"),
+        node("MaxPool", ["active"], ["small"], name="pool", kernel_shape=[3, 3], pads=[1] * 4,
+             strides=[2, 2]),
+        node("Conv", ["small", "w2"], ["second"], name="body"),
+        node("Conv", ["second", "w3"], ["y"], name="head"),
+    ]  # fmt: skip
+    graph = assemble(
+        {"x": ("float32", ("N", 3, 8, 8))}, nodes, {"y": ("float32", ("N", 2, 4, 4))},
+        {name: value.astype(np.float32) for name, value in stored.items()},
+    )  # fmt: skip
+    options = Int8Options(method="minmax", keep=(kept,) if kept else ())
+    return graph, quantize(graph, measure_ranges(graph, feeds(), options), options)
+
+
+def without_pair(content: bytes, tensor: str) -> bytes:
+    """The graph in which a tensor is not rounded."""
+    model = onnx.load_model_from_string(content)
+    for node in model.graph.node:
+        node.input[:] = [tensor if name == f"{tensor}.dequantized" else name for name in node.input]
+    return model.SerializeToString()
+
+
+def test_a_pool_between_layers_takes_its_maximum_of_int8():
+    _, content = pooled()
+    graph, _, makers = parts(content)
+    (pool,) = (node for node in graph.node if node.op_type == "MaxPool")
+    (after,) = (node for node in graph.node
+                if node.op_type == "QuantizeLinear" and node.input[0] == "small")  # fmt: skip
+    before = makers[makers[pool.input[0]].input[0]]
+    assert before.op_type == "QuantizeLinear"
+    assert before.input[0] == "active"
+    assert before.input[1] == after.input[1]  # one scale
+    for feed in feeds():
+        found, plain = (open_engine(g, "cpu", 1).infer(feed)["y"]
+                        for g in (content, without_pair(content, "active")))  # fmt: skip
+        np.testing.assert_array_equal(found, plain)
+
+
+@pytest.mark.parametrize(
+    ("middle", "kept"), [("Relu", "stem"), ("Relu", "body"), ("Exp", ""), ("Relu", "pool")]
+)
+def test_a_pool_of_what_no_int8_layer_makes_stays(middle, kept):
+    graph, _, _ = parts(pooled(middle, kept)[1])
+    (pool,) = (node for node in graph.node if node.op_type == "MaxPool")
+    assert pool.input[0] == "active"
+
+
 @given(st.integers(0, 10_000), st.floats(1e-3, 1e3))
 @settings(max_examples=15, deadline=None)
 def test_minmax_ranges_are_those_of_a_plain_loop(seed, scale):

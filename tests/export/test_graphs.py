@@ -51,6 +51,13 @@ def test_keypoint_decoder_on_random_heatmaps():
     np.testing.assert_array_equal(result, decoded_slowly(heatmaps, 4))
 
 
+def test_of_many_equal_maxima_the_first_counts():
+    """As everywhere in INT8: the same value in several lines, and in several cells of a line."""
+    heatmaps = np.random.default_rng(3).integers(-1, 3, (200, 3, 6, 7)).astype(np.float32)
+    result = KeypointDecoder(6, 7, 4)(torch.from_numpy(heatmaps)).numpy()
+    np.testing.assert_array_equal(result, decoded_slowly(heatmaps, 4))
+
+
 def test_keypoint_decoder_with_the_peak_in_every_cell():
     rows, columns = 5, 7
     heatmaps = np.random.default_rng(1).uniform(0, 1, (rows * columns, 1, rows, columns))

@@ -19,6 +19,7 @@ import numpy as np
 from flowtrack.cache import compiled_cache
 from flowtrack.errors import DependencyError, EngineError
 from flowtrack.runtime.engines.base import Array, Engine, TensorSpec
+from flowtrack.runtime.engines.openvino_unsigned import unsign
 
 Precision = Literal["f32", "bf16"]
 
@@ -143,7 +144,9 @@ def open_openvino(
     if folder is not None:
         settings["CACHE_DIR"] = str(folder)
     try:
-        compiled = core.compile_model(core.read_model(data), "CPU", settings)
+        read = core.read_model(data)
+        unsign(read)
+        compiled = core.compile_model(read, "CPU", settings)
     except Exception as error:
         raise EngineError(f"OpenVINO cannot load {name}: {error}") from error
     kind = "bfloat16" if precision == "bf16" else "fp32"
