@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from flowtrack.calibration.islands import most_islands
 from flowtrack.calibration.sensitivity import Damage, add_sensitivity, sensitivity_dict
 from flowtrack.calibration.verdict import Limits, Verdict
 from flowtrack.report import Report
@@ -56,6 +57,26 @@ def worst_layers(ranked: Rankings, most: int = 3) -> str:
         for part, damages in ranked.items()
         if damages
     )  # fmt: skip
+
+
+def refusal(verdict: Verdict, layers: Mapping[str, int], ranked: Rankings, advice: str) -> str:
+    """Why nothing is written, what was tried, and what to do.
+
+    Args:
+        verdict: with failures.
+        layers: how many layers of each part can be converted.
+        ranked: what they cost.
+        advice: the last sentence.
+    """
+    failed = [part for part in layers if verdict.parts[part].failures]
+    tried = [
+        f" {part} fails with up to {most_islands(layers[part])} of its {layers[part]} layers in "
+        "fp32, too."
+        for part in failed
+    ]
+    worst = worst_layers({part: ranked[part] for part in failed if part in ranked})
+    named = f" The layers that cost most are {worst}." if worst else ""
+    return f"not written: {'; '.join(verdict.failures)}.{''.join(tried)}{named} {advice}"
 
 
 def _limit(part: str, name: str, figures: Mapping[str, Any], limits: Limits) -> str:

@@ -30,7 +30,7 @@ class Int8Options:
         correct_biases: let biases take back what rounding moves the means of channels by.
     """
 
-    method: Method = "percentile"
+    method: Method = "mse"
     percentile: float | None = None
     keep: tuple[str, ...] = ()
     last_layers: bool = False

@@ -19,9 +19,10 @@ from flowtrack.calibration.gate import Gate
 from flowtrack.calibration.held_out import Material
 from flowtrack.calibration.int8 import quantizable, quantize
 from flowtrack.calibration.int8_options import Int8Options
+from flowtrack.calibration.islands import ASKED, with_islands
 from flowtrack.calibration.ranges import RangeTable, measure_ranges, passes, read_ranges
 from flowtrack.calibration.sensitivity import Damage, rank_layers
-from flowtrack.calibration.verdict import Limits, Verdict
+from flowtrack.calibration.verdict import Limits, PartVerdict, Verdict
 from flowtrack.evaluation.deployed.posetrack_set import TruthClip
 from flowtrack.runtime.bundle import Bundle, write_bundle
 
@@ -29,18 +30,49 @@ _SENSITIVITY_FEEDS = 4
 
 
 @dataclass(frozen=True)
+class Int8Network:
+    """An INT8 network and what the gate says of it.
+
+    Attributes:
+        graph: of Q/DQ nodes.
+        verdict: of the gate.
+        layers: how many layers could be INT8.
+        islands: those of them that were put back to fp32, each with the reason.
+        ranked: what each layer costs, the worst first; empty where nobody had to ask.
+    """
+
+    graph: bytes
+    verdict: PartVerdict
+    layers: int
+    islands: dict[str, str]
+    ranked: tuple[Damage, ...] = ()
+
+    def record(self) -> dict[str, Any]:
+        """For the manifest, beside the gate's own record."""
+        return {"layers": self.layers, "fp32_islands": self.islands}
+
+
+@dataclass(frozen=True)
 class Quantised:
     """What became of a bundle's networks.
 
     Attributes:
-        graphs: INT8 graphs by part.
-        layers: how many layers of each are INT8.
-        verdict: of the gate.
+        networks: by part.
+        verdict: of the gate, on all of them.
     """
 
-    graphs: dict[str, bytes]
-    layers: dict[str, int]
+    networks: dict[str, Int8Network]
     verdict: Verdict
+
+    @property
+    def layers(self) -> dict[str, int]:
+        """How many layers of each part are INT8."""
+        return {part: made.layers - len(made.islands) for part, made in self.networks.items()}
+
+    @property
+    def ranked(self) -> dict[str, Sequence[Damage]]:
+        """What each layer costs, of the parts where the gate had to ask."""
+        return {part: made.ranked for part, made in self.networks.items() if made.ranked}
 
 
 class Int8Calibration:
@@ -111,9 +143,9 @@ class Int8Calibration:
     def quantised(
         self, tables: dict[str, RangeTable], device: str = "cpu", limits: Limits | None = None,
         clips: Sequence[TruthClip] = (), joints: str = "all",
-        progress: Callable[[], None] | None = None,
+        progress: Callable[[], None] | None = None, tell: Callable[[str], None] | None = None,
     ) -> Quantised:  # fmt: skip
-        """Quantise the parts and hold them against the gate.
+        """Quantise the parts, with as many fp32 islands as they need to pass the gate.
 
         Args:
             tables: of `tables`.
@@ -122,36 +154,55 @@ class Int8Calibration:
             clips: annotated ones, for mAP and MOTA before and after; none: not measured.
             joints: that are scored.
             progress: called after each frame of each tracking run.
+            tell: is told what is being done, in a few words.
 
         Raises:
             InputError: a graph cannot be quantised, or there is nothing to compare.
         """
         gate = Gate(self.bundle, self.material.held_out_frames(), limits, device)
-        graphs, layers, found = {}, {}, {}
-        for part in self.parts:
-            graph = self.bundle.read(part)
-            graphs[part] = quantize(graph, tables[part], self.options[part])
-            layers[part] = len(quantizable(graph, self.options[part]))
-            found[part] = gate.part(part, graphs[part])
+        made = {part: self._network(part, tables[part], gate, tell) for part in self.parts}
+        found = {part: network.verdict for part, network in made.items()}
         if clips:
+            graphs = {part: network.graph for part, network in made.items()}
+            if tell is not None:
+                tell("tracking in fp32 and INT8")
             found["tracking"] = judge_on_truth(
                 self.bundle, graphs, "int8", clips, joints, gate.limits, device, progress
             )
-        verdict = Verdict(found, gate.limits, len(gate.frames), device)
-        return Quantised(graphs, layers, verdict)
+        return Quantised(made, Verdict(found, gate.limits, len(gate.frames), device))
+
+    def _network(
+        self, part: str, table: RangeTable, gate: Gate, tell: Callable[[str], None] | None
+    ) -> Int8Network:
+        graph, options = self.bundle.read(part), self.options[part]
+        layers = len(quantizable(graph, options))
+
+        def attempt(islands: Sequence[str]) -> Int8Network:
+            kept = replace(options, keep=(*options.keep, *islands))
+            made = quantize(graph, table, kept)
+            reasons = dict.fromkeys(islands, ASKED)
+            return Int8Network(made, gate.part(part, made), layers, reasons)
+
+        def say(what: str) -> None:
+            if tell is not None:
+                tell(f"{part}: {what}")
+
+        made, ranked = with_islands(attempt, lambda: self._ranked(part, table), layers, say)
+        return replace(made, ranked=ranked)
 
     def sensitivity(
         self, tables: dict[str, RangeTable], progress: Callable[[], None] | None = None
     ) -> dict[str, list[Damage]]:
-        """What each layer costs, by part, the worst first."""
-        ranked = {}
-        for part in self.parts:
-            graph = self.bundle.read(part)
-            convert = partial(_only, graph, tables[part], self.options[part])
-            feeds = self.feeds[part][:_SENSITIVITY_FEEDS]
-            names = quantizable(graph, self.options[part])
-            ranked[part] = rank_layers(graph, convert, names, feeds, progress)
-        return ranked
+        """What each layer costs, the worst first, of the parts that tables are given of."""
+        return {part: self._ranked(part, table, progress) for part, table in tables.items()}
+
+    def _ranked(
+        self, part: str, table: RangeTable, progress: Callable[[], None] | None = None
+    ) -> list[Damage]:
+        graph = self.bundle.read(part)
+        convert = partial(_only, graph, table, self.options[part])
+        feeds = self.feeds[part][:_SENSITIVITY_FEEDS]
+        return rank_layers(graph, convert, quantizable(graph, self.options[part]), feeds, progress)
 
     def write(self, result: Quantised, place: Path, reason: str | None = None) -> Bundle:
         """Write the bundle of INT8.
@@ -164,16 +215,18 @@ class Int8Calibration:
         Raises:
             OutputError: `place` is taken by something that is no bundle, or cannot be written.
         """
-        records = {part: self._record(part, result.verdict, reason) for part in self.parts}
-        manifest, contents = with_networks(self.bundle, result.graphs, "int8", records)
+        records = {part: self._record(part, result, reason) for part in self.parts}
+        graphs = {part: made.graph for part, made in result.networks.items()}
+        manifest, contents = with_networks(self.bundle, graphs, "int8", records)
         return write_bundle(place, manifest, contents)
 
-    def _record(self, part: str, verdict: Verdict, reason: str | None) -> dict[str, Any]:
+    def _record(self, part: str, result: Quantised, reason: str | None) -> dict[str, Any]:
         return {
             "from_sha256": self.bundle.manifest.files()[part].sha256,
             **asdict(self.options[part]),
+            **result.networks[part].record(),
             "calibration_frames": len(self.material.calibration),
-            **verdict.record(part, reason),
+            **result.verdict.record(part, reason),
         }
 
 

@@ -22,6 +22,7 @@ from flowtrack.cli.precision_options import (
     Request,
     Sensitivity,
     Truth,
+    tell_islands,
 )
 from flowtrack.errors import ExportError
 
@@ -31,11 +32,16 @@ if TYPE_CHECKING:
     from flowtrack.calibration.held_out import Material
     from flowtrack.calibration.sensitivity import Damage
     from flowtrack.calibration.verdict import Verdict
-    from flowtrack.export.islands import HalfNetwork
+    from flowtrack.export.half_network import HalfNetwork
     from flowtrack.runtime.bundle import Bundle
 
 _RUNS = 32
 """Most runs of a network that overflows are looked for in: what more would add is little."""
+
+_ADVICE = (
+    "Leave such networks in fp32 with --part for the others, take other --frames, or name a reason "
+    "with --accept"
+)
 
 
 @command
@@ -69,6 +75,7 @@ def fp16(
 
     from flowtrack.calibration.converted import convertible, kept_by_part
     from flowtrack.calibration.gate import Gate
+    from flowtrack.calibration.gate_report import refusal
     from flowtrack.calibration.held_out import split_source
     from flowtrack.runtime.bundle import open_bundle
     from flowtrack.runtime.default import default_bundle_path
@@ -93,7 +100,8 @@ def fp16(
         verdict, ranked, {"networks": {name: item.record() for name, item in made.items()}}
     )
     if verdict.failures and accept is None:
-        raise ExportError(_refusal(verdict, made))
+        layers = {name: item.layers for name, item in made.items()}
+        raise ExportError(refusal(verdict, layers, ranked, _ADVICE))
     _write(request, original, made, verdict)
 
 
@@ -110,12 +118,11 @@ def _recorded(original: Bundle, material: Material) -> dict[str, list[Feed]]:
 def _halved(
     part: str, model: bytes, gate: Gate, feeds: Sequence[Feed], keep: Sequence[str]
 ) -> HalfNetwork:
-    from flowtrack.export.islands import half_network
+    from flowtrack.export.half_network import half_network
 
     with busy(f"{part}: halving, and comparing with fp32"):
         made = half_network(model, gate, part, feeds, keep)
-    for island, why in made.islands.items():
-        note(f"{part}: {island} stays fp32: {why}")
+    tell_islands(part, made.islands)
     return made
 
 
@@ -142,27 +149,10 @@ def _judged(
 def _ranked(
     part: str, model: bytes, feeds: Sequence[Feed], keep: Sequence[str]
 ) -> Sequence[Damage]:
-    from flowtrack.export.islands import rank_halved
+    from flowtrack.export.half_network import rank_halved
 
     with busy(f"{part}: measuring what each layer costs"):
         return rank_halved(model, feeds, keep)
-
-
-def _refusal(verdict: Verdict, made: Mapping[str, HalfNetwork]) -> str:
-    """Why nothing is written, and what to do."""
-    from flowtrack.calibration.gate_report import worst_layers
-
-    tried = [
-        f" {part} fails with {len(item.islands)} of its {item.layers} layers in fp32."
-        for part, item in made.items()
-        if item.verdict.failures
-    ]
-    worst = worst_layers({part: item.ranked for part, item in made.items()})
-    named = f" The layers that cost most are {worst}." if worst else ""
-    return (
-        f"not written: {'; '.join(verdict.failures)}.{''.join(tried)}{named} Leave such networks "
-        "in fp32 with --part for the others, take other --frames, or name a reason with --accept"
-    )
 
 
 def _write(

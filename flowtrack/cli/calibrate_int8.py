@@ -24,6 +24,7 @@ from flowtrack.cli.precision_options import (
     Request,
     Sensitivity,
     Truth,
+    tell_islands,
 )
 from flowtrack.errors import ExportError
 
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
     from flowtrack.calibration.quantisation import Int8Calibration, Quantised
     from flowtrack.calibration.ranges import RangeTable
     from flowtrack.calibration.sensitivity import Damage
+
+_ADVICE = (
+    "Keep layers in higher precision with --keep, take more or other frames or another --method, "
+    "or name a reason with --accept"
+)
 
 
 @command
@@ -42,7 +48,7 @@ def int8(
     method: Annotated[
         Literal["entropy", "minmax", "mse", "percentile"],
         typer.Option(help="Which magnitude of an activation becomes 127."),
-    ] = "percentile",
+    ] = "mse",
     part: Parts = None,
     keep: Keep = None,
     transposed: Annotated[
@@ -74,9 +80,11 @@ def int8(
     """Bring a bundle to INT8 as explicit Q/DQ nodes: one graph for every runtime that has INT8.
 
     Ranges are measured on frames that pass through the bundle's own preprocessing. Other frames of
-    the same source judge: boxes, joints and flow against fp32 on --device. What differs too much
-    is not written, unless --accept says why it should be.
+    the same source judge: boxes, joints and flow against fp32 on --device. The most sensitive
+    layers of a network that fails go back to fp32, a third of them at most. What still fails is not
+    written, unless --accept says why it should be.
     """
+    from flowtrack.calibration.gate_report import refusal
     from flowtrack.calibration.held_out import split_source
     from flowtrack.calibration.int8_options import Int8Options
     from flowtrack.calibration.quantisation import Int8Calibration
@@ -102,12 +110,18 @@ def int8(
         task = bar.add_task("measuring ranges", total=calibration.runs())
         tables = calibration.tables(table, lambda: bar.advance(task))
     result = _judged(request, calibration, tables, chosen_device)
+    for name, made in result.networks.items():
+        tell_islands(name, made.islands)
     refused = bool(result.verdict.failures) and accept is None
-    wanted = sensitivity or html is not None or refused
-    ranked = _ranked(calibration, tables) if wanted else {}
-    request.show(result.verdict, ranked, {"layers": result.layers})
+    ranked = dict(result.ranked)
+    if sensitivity or html is not None or refused:
+        missing = {name: found for name, found in tables.items() if name not in ranked}
+        ranked |= _ranked(calibration, missing)
+    islands = {name: made.islands for name, made in result.networks.items()}
+    request.show(result.verdict, ranked, {"layers": result.layers, "fp32_islands": islands})
     if refused:
-        raise ExportError(_refusal(result, ranked))
+        possible = {name: made.layers for name, made in result.networks.items()}
+        raise ExportError(refusal(result.verdict, possible, ranked, _ADVICE))
     written = calibration.write(result, out, request.reason(result.verdict))
     layers = ", ".join(f"{part} ({count} layers)" for part, count in result.layers.items())
     note(f"{written.path}: in INT8 are {layers}")
@@ -122,6 +136,7 @@ def _judged(
         return calibration.quantised(
             tables, device, clips=clips, joints=request.joints or "all",
             progress=lambda: bar.advance(task),
+            tell=lambda what: bar.update(task, description=what),
         )  # fmt: skip
 
 
@@ -129,16 +144,3 @@ def _ranked(calibration: Int8Calibration, tables: dict[str, RangeTable]) -> dict
     with progress_bar() as bar:
         task = bar.add_task("measuring layers", total=None)
         return calibration.sensitivity(tables, lambda: bar.advance(task))
-
-
-def _refusal(result: Quantised, ranked: dict[str, list[Damage]]) -> str:
-    from flowtrack.calibration.gate_report import worst_layers
-
-    parts = result.verdict.parts
-    blamed = {part: found for part, found in ranked.items() if parts[part].failures}
-    worst = f" The layers that cost most: {worst_layers(blamed)}." if blamed else ""
-    return (
-        f"not written: {'; '.join(result.verdict.failures)}.{worst} Keep layers in higher "
-        "precision with --keep, take more or other frames or another --method, or name a reason "
-        "with --accept"
-    )

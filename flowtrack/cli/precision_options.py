@@ -122,3 +122,9 @@ class Request:
         if not verdict.failures and self.accept is not None:
             note("nothing failed, so --accept is not recorded")
         return self.accept if verdict.failures else None
+
+
+def tell_islands(part: str, islands: Mapping[str, str]) -> None:
+    """Name the layers that stay fp32, each with the reason."""
+    for island, why in islands.items():
+        note(f"{part}: {island} stays fp32: {why}")

@@ -316,13 +316,23 @@ def build_pipeline(
         OptionError: the options need flow and there is none.
     """
     pose = PoseEstimator(engines["pose"], manifest.pose, skeleton_named(manifest.skeleton))
+    device = f"{pose.engine.device}{_lowered(manifest)}"
     return Pipeline(
         Detector(engines["detector"], manifest.detector),
         pose,
         open_flow(manifest.flow, engines.get("flow")),
         options or manifest.tracker_options,
-        f"{pose.engine.device} ({why})" if why else pose.engine.device,
+        f"{device} ({why})" if why else device,
     )
+
+
+def _lowered(manifest: Manifest) -> str:
+    """Which networks are not fp32, as what follows the device: `; INT8: pose, flow`."""
+    parts: dict[str, list[str]] = {}
+    for part, file in manifest.files().items():
+        if file.precision != "fp32":
+            parts.setdefault(file.precision.replace("int", "INT"), []).append(part)
+    return "".join(f"; {precision}: {', '.join(names)}" for precision, names in parts.items())
 
 
 def open_flow(spec: FlowSpec | None, engine: Engine | None) -> FlowEstimator | None:

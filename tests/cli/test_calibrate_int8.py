@@ -73,32 +73,54 @@ def test_a_bundle_that_passes_is_written_with_its_record(clip, tmp_path, tables)
     assert "pose is int8, expected fp32" in " ".join(again.output.split())
 
 
-def test_what_fails_is_refused_and_leaves_nothing_unless_accepted(clip, tmp_path, monkeypatch):
+def negating(tensor: str):
+    """A `quantize` that takes the sign from the weights of a layer, where the graph has them."""
     real = quantisation.quantize
 
     def broken(model, table, options, only=None):
-        """A layer in the middle of the trunk whose weights lost their sign."""
         content = onnx.load_model_from_string(real(model, table, options, only))
-        name = "network.blocks.8.project.weight.int8"
-        (target,) = (t for t in content.graph.initializer if t.name == name)
-        target.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(target), target.name))
+        for target in content.graph.initializer:
+            if target.name == tensor:
+                values = -numpy_helper.to_array(target)
+                target.CopyFrom(numpy_helper.from_array(values, target.name))
         return content.SerializeToString()
 
-    monkeypatch.setattr(quantisation, "quantize", broken)
-    monkeypatch.setattr(
-        "flowtrack.cli.calibrate_int8._ranked", lambda calibration, tables: {}
-    )  # what each layer costs has tests of its own
+    return broken
+
+
+def test_what_fails_is_refused_and_leaves_nothing_unless_accepted(clip, tmp_path, monkeypatch):
+    """The last layer, which is fp32 anyway: no layer that goes back mends it."""
+    monkeypatch.setattr(quantisation, "quantize", negating("network.final_layer.weight.half"))
     out = tmp_path / "int8.bundle"
     done = convert(clip, out)
     assert done.exit_code == 1
-    assert "mean OKS of" in done.output
-    assert "--accept" in done.output
+    said = " ".join(done.output.split())
+    assert "mean OKS of" in said
+    assert "pose fails with up to 17 of its 51 layers in fp32, too" in said
+    assert "--accept" in said
     assert list(tmp_path.iterdir()) == []
     done = convert(clip, out, "--accept", "only to see")
     assert done.exit_code == 0, done.output
     record = open_bundle(out).manifest.files()["pose"].parity["int8"]
     assert record["accepted"] == "only to see"
+    assert record["fp32_islands"] == {}
     assert any("mean OKS" in failure for failure in record["failures"])
+
+
+def test_a_layer_that_int8_breaks_goes_back_to_fp32(clip, tmp_path, monkeypatch):
+    monkeypatch.setattr(quantisation, "quantize", negating("network.blocks.8.project.weight.int8"))
+    done = convert(clip, tmp_path / "int8.bundle", "--json")
+    assert done.exit_code == 0, done.output
+    assert "network.blocks.8.project/Conv stays fp32: the gate asked for it" in done.stderr
+    told = json.loads(done.stdout)
+    islands = told["fp32_islands"]["pose"]
+    assert "network.blocks.8.project/Conv" in islands
+    assert told["layers"] == {"pose": 51 - len(islands)}
+    assert told["sensitivity"]["pose"]
+    record = open_bundle(tmp_path / "int8.bundle").manifest.files()["pose"].parity["int8"]
+    assert record["fp32_islands"] == islands
+    assert record["layers"] == 51
+    assert record["figures"]["mean_oks"] >= 0.98
 
 
 def test_frames_that_show_nothing_are_refused(tmp_path):

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from flowtrack.calibration.feeds import record_feeds
 from flowtrack.calibration.gate import Gate
 from flowtrack.calibration.held_out import split_source
-from flowtrack.export.islands import half_network
+from flowtrack.export.half_network import half_network
 from flowtrack.export.precision import half_graph, half_layers, half_tensors
 from flowtrack.export.rehearsal import rehearsed
 from flowtrack.runtime.bundle import open_bundle

@@ -266,6 +266,19 @@ def test_options_come_from_the_manifest_unless_given(parts):
         build_pipeline(dataclasses.replace(manifest, skeleton="aic-14"), parts[1])
 
 
+def test_the_device_says_which_networks_are_of_lower_precision(parts):
+    manifest, engines = parts
+    plain = engines["pose"].device
+    assert build_pipeline(manifest, engines, why="it is there").device == f"{plain} (it is there)"
+    replace = dataclasses.replace
+    int8 = replace(manifest.pose, file=replace(manifest.pose.file, precision="int8"))
+    manifest = replace(manifest, pose=int8)
+    assert build_pipeline(manifest, engines).device == f"{plain}; INT8: pose"
+    half = replace(manifest.detector, file=replace(manifest.detector.file, precision="fp16"))
+    manifest = replace(manifest, detector=half)
+    assert build_pipeline(manifest, engines).device == f"{plain}; fp16: detector; INT8: pose"
+
+
 @pytest.mark.parametrize("name", ["tiny", "tiny.zip"])
 @pytest.mark.parametrize("flow", [False, True])
 def test_a_bundle_is_opened_and_tracks(tmp_path, name, flow):

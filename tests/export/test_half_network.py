@@ -4,7 +4,7 @@ import pytest
 
 from flowtrack.calibration.feeds import record_feeds
 from flowtrack.calibration.gate import Gate
-from flowtrack.export.islands import half_network, needs_rehearsal, overflowing, rank_halved
+from flowtrack.export.half_network import half_network, needs_rehearsal, overflowing, rank_halved
 from flowtrack.export.precision import half_layers
 from tests.export.half_samples import blobs, bundle_with, pose_network
 
@@ -44,9 +44,12 @@ def test_layers_that_cancel_go_back_to_fp32(opened):
 def test_more_than_a_third_is_too_much(opened):
     model = pose_network(b=4000.0, c=-4000.0, d=4000.0, e=-4000.0)
     gate, feeds = opened(model)
-    made = half_network(model, gate, "pose", feeds)
+    told = []
+    made = half_network(model, gate, "pose", feeds, tell=told.append)
     assert "mean OKS" in made.verdict.failures[0]
-    assert len(made.islands) == 2
+    assert told[-1] == "comparing with 2 of 7 layers in fp32"
+    assert made.islands == {}
+    assert len(made.ranked) == 7
 
 
 def test_an_overflow_is_named_and_its_layer_put_back(opened):

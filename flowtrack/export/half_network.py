@@ -1,14 +1,9 @@
-"""fp32 islands of an fp16 network, as many as the gate asks for.
-
-A network that does not pass in half precision gets its most sensitive layers back in fp32, one,
-then two more, then four more, until it passes. Where a third of its layers is not enough, half
-precision is not for this network.
-"""
+"""An fp16 network that passes the gate: what overflows, and what the gate asks for, stays fp32."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +11,7 @@ import onnx
 from onnx import TensorProto
 
 from flowtrack.calibration.gate import Gate
+from flowtrack.calibration.islands import ASKED, with_islands
 from flowtrack.calibration.layers import Network
 from flowtrack.calibration.sensitivity import Damage, Feed, rank_layers
 from flowtrack.calibration.verdict import PartVerdict
@@ -28,9 +24,6 @@ from flowtrack.export.precision import (
 )
 from flowtrack.export.rehearsal import rehearsed
 from flowtrack.runtime.engines import open_engine, split_device
-
-MOST_ISLANDS = 1 / 3
-"""Largest share of the layers that may be put back to fp32."""
 
 _FEEDS = 4  # that layers are ranked on
 
@@ -79,40 +72,27 @@ def half_network(
         tell: is told what is being done, in a few words.
 
     Returns:
-        The first form that passes; where none does, the last one tried, with its failures.
+        The first form that passes; where none does, the one without islands but for overflows, with
+        its failures.
 
     Raises:
         InputError, OptionError, ExportError: see `half_graph`.
     """
-    say = tell or (lambda _: None)
     layers = half_layers(model, keep)
-    say("looking for overflows")
-    islands = {**too_large(model, keep), **overflowing(model, feeds, keep)}
-    say("comparing")
-    tried = _tried(model, gate, part, keep, islands, len(layers))
-    if not tried.verdict.failures:
-        return tried
-    say("ranking layers")
-    ranked = rank_halved(model, feeds, [*keep, *islands])
-    sensitive = [layer for damage in ranked for layer in damage.layers]
-    most, step, more = int(len(layers) * MOST_ISLANDS), 1, 0
-    while tried.verdict.failures and more < min(most, len(sensitive)):
-        more = min(more + step, most, len(sensitive))
-        step *= 2
-        say(f"comparing with {more} of {len(layers)} layers in fp32")
-        found = islands | dict.fromkeys(sensitive[:more], "the gate asked for it")
-        tried = _tried(model, gate, part, keep, found, len(layers))
-    return HalfNetwork(
-        tried.graph, tried.judged, tried.verdict, len(layers), tried.islands, tuple(ranked)
+    if tell is not None:
+        tell("looking for overflows")
+    overflows = {**too_large(model, keep), **overflowing(model, feeds, keep)}
+
+    def attempt(more: Sequence[str]) -> HalfNetwork:
+        islands = overflows | dict.fromkeys(more, ASKED)
+        graph = half_graph(model, [*keep, *islands])
+        judged = rehearsed(graph) if needs_rehearsal(gate.device) else graph
+        return HalfNetwork(graph, judged, gate.part(part, judged), len(layers), islands)
+
+    made, ranked = with_islands(
+        attempt, lambda: rank_halved(model, feeds, [*keep, *overflows]), len(layers), tell
     )
-
-
-def _tried(
-    model: bytes, gate: Gate, part: str, keep: Collection[str], islands: dict[str, str], layers: int
-) -> HalfNetwork:
-    graph = half_graph(model, [*keep, *islands])
-    judged = rehearsed(graph) if needs_rehearsal(gate.device) else graph
-    return HalfNetwork(graph, judged, gate.part(part, judged), layers, islands)
+    return replace(made, ranked=ranked)
 
 
 def needs_rehearsal(device: str) -> bool:
