@@ -58,7 +58,7 @@ def fp16(
     accept: Accept = None,
     sensitivity: Sensitivity = False,
     html: Html = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Bring a bundle to half precision, for GPUs: the graphs say which tensor has which type.
@@ -77,11 +77,14 @@ def fp16(
     from flowtrack.calibration.gate import Gate
     from flowtrack.calibration.gate_report import refusal
     from flowtrack.calibration.held_out import split_source
+    from flowtrack.export.half_network import REHEARSING, judging_device
     from flowtrack.runtime.bundle import open_bundle
     from flowtrack.runtime.default import default_bundle_path
     from flowtrack.runtime.engines import choose_device
 
-    chosen_device, _ = choose_device(device)
+    chosen_device = judging_device(choose_device(device)[0])
+    if chosen_device == REHEARSING:
+        note("CPUs compute fp16 in fp32: its rounding is imitated, in ONNX Runtime")
     original = open_bundle(bundle or default_bundle_path())
     models = {name: original.read(name) for name in convertible(original, part or ())}
     kept = kept_by_part(models, keep or ())

@@ -74,7 +74,7 @@ def int8(
     accept: Accept = None,
     sensitivity: Sensitivity = False,
     html: Html = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Bring a bundle to INT8 as explicit Q/DQ nodes: one graph for every runtime that has INT8.

@@ -15,6 +15,7 @@ from flowtrack.calibration.islands import ASKED, with_islands
 from flowtrack.calibration.layers import Network
 from flowtrack.calibration.sensitivity import Damage, Feed, rank_layers
 from flowtrack.calibration.verdict import PartVerdict
+from flowtrack.errors import OptionError
 from flowtrack.export.precision import (
     LARGEST,
     half_graph,
@@ -25,6 +26,10 @@ from flowtrack.export.precision import (
 from flowtrack.export.rehearsal import rehearsed
 from flowtrack.runtime.engines import open_engine, split_device
 
+REHEARSING = "cpu"
+"""The device that runs rehearsals; OpenVINO leaves their rounding out."""
+
+_FP32_DEVICES = ("cpu", "openvino", "openvino-bf16")  # compute half graphs in fp32
 _FEEDS = 4  # that layers are ranked on
 
 
@@ -65,7 +70,7 @@ def half_network(
 
     Args:
         model: fp32 graph of the gate's reference.
-        gate: that it must pass.
+        gate: that it must pass, on a device that `judging_device` gives.
         part: `detector`, `pose` or `flow`.
         feeds: recorded runs, to find overflows and to rank layers on.
         keep: names or operator types of nodes that stay fp32 anyway.
@@ -76,8 +81,14 @@ def half_network(
         its failures.
 
     Raises:
-        InputError, OptionError, ExportError: see `half_graph`.
+        InputError, ExportError: see `half_graph`.
+        OptionError: the same, or the gate's device shows nothing of half precision.
     """
+    if judging_device(gate.device) != gate.device:
+        raise OptionError(
+            f"device {gate.device} computes fp16 in fp32; judge it on {REHEARSING}, which imitates "
+            "the rounding, or on a GPU"
+        )
     layers = half_layers(model, keep)
     if tell is not None:
         tell("looking for overflows")
@@ -86,7 +97,7 @@ def half_network(
     def attempt(more: Sequence[str]) -> HalfNetwork:
         islands = overflows | dict.fromkeys(more, ASKED)
         graph = half_graph(model, [*keep, *islands])
-        judged = rehearsed(graph) if needs_rehearsal(gate.device) else graph
+        judged = rehearsed(graph) if gate.device == REHEARSING else graph
         return HalfNetwork(graph, judged, gate.part(part, judged), len(layers), islands)
 
     made, ranked = with_islands(
@@ -95,9 +106,9 @@ def half_network(
     return replace(made, ranked=ranked)
 
 
-def needs_rehearsal(device: str) -> bool:
-    """Whether a device computes half graphs in fp32."""
-    return split_device(device)[0] in ("cpu", "openvino", "openvino-bf16")
+def judging_device(device: str) -> str:
+    """Where an fp16 network can be judged: a GPU itself, and for CPUs `cpu`, which rehearses."""
+    return REHEARSING if split_device(device)[0] in _FP32_DEVICES else device
 
 
 def rank_halved(

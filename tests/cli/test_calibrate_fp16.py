@@ -8,7 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from flowtrack.cli.calibrate import app
+from flowtrack.export.half_network import judging_device
 from flowtrack.runtime.bundle import open_bundle
+from flowtrack.runtime.engines import choose_device
 from flowtrack.runtime.pipeline import open_pipeline
 from flowtrack.structs import Frame
 from tests.evaluation.deployed.puppet_samples import make_bundle, write_clip
@@ -63,14 +65,16 @@ def test_figures_as_json(place):
     facts = json.loads(done.stdout)
     assert facts["written"]
     assert facts["failures"] == []
+    assert facts["device"] == judging_device(choose_device("auto")[0])
     assert facts["networks"] == {"pose": {"layers": 7, "fp32_islands": {}}}
     assert "--accept is not recorded" in done.stderr
 
 
-def test_what_fails_is_not_written_unless_accepted(place):
+@pytest.mark.parametrize("device", ["auto", "openvino"])
+def test_what_fails_is_not_written_unless_accepted(place, device):
     bundle_with(pose_network(b=4000.0, c=-4000.0, d=4000.0, e=-4000.0), place / "fp32")
     before = sorted(path.name for path in place.iterdir())
-    done = invoke(*arguments(place))
+    done = invoke(*arguments(place, "--device", device))
     assert done.exit_code == 1
     said = " ".join(done.stderr.split())
     assert "not written: pose: poses have a mean OKS of" in said
