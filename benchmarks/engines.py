@@ -95,7 +95,7 @@ def measure(effort: Effort) -> Iterator[Record]:
 
 def rendered(count: int) -> list[Frame]:
     """Frames with five rendered people."""
-    from flowtrack.synthetic.clip import ClipOptions, render_clip
+    from flowtrack.synthetic import ClipOptions, render_clip
 
     height, width = SIZE
     options = ClipOptions(width=width, height=height, frames=count, people=5, seed=1)

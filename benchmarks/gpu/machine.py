@@ -33,7 +33,7 @@ def missing(device: str) -> str | None:
     """What ONNX Runtime lacks to run on a device; None where it runs."""
     from flowtrack.errors import FlowtrackError
     from flowtrack.runtime.engines.driver import cuda_driver_version
-    from flowtrack.runtime.engines.onnxruntime import PROVIDERS, import_onnxruntime
+    from flowtrack.runtime.engines.onnxruntime_session import PROVIDERS, import_onnxruntime
 
     if device == "cpu":
         return None

@@ -27,7 +27,7 @@ THREADS = 4
 
 def clip(effort: GpuEffort) -> list[Frame]:
     """Rendered people, as large as asked for."""
-    from flowtrack.synthetic.clip import ClipOptions, render_clip
+    from flowtrack.synthetic import ClipOptions, render_clip
 
     height, width = effort.size
     options = ClipOptions(width=width, height=height, frames=effort.clip, people=5, seed=1)

@@ -9,10 +9,9 @@ import typer
 
 from flowtrack.cli.calibrate_fp16 import fp16
 from flowtrack.cli.calibrate_int8 import int8
-from flowtrack.cli.clip_data import ClipData
-from flowtrack.cli.console import command, note, print_json, progress_bar
+from flowtrack.cli.clip_data import ClipData, Joints
+from flowtrack.cli.console import command, note, print_json, print_table, progress_bar
 from flowtrack.cli.devices import DEVICE_HELP
-from flowtrack.cli.eval_posetrack import Joints, print_table
 from flowtrack.errors import OptionError
 
 if TYPE_CHECKING:

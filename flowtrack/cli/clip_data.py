@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from flowtrack.cli.console import progress_bar
 from flowtrack.errors import OptionError
 
 if TYPE_CHECKING:
     from flowtrack.evaluation.deployed.posetrack_set import TruthClip
+
+Joints = Literal["all", "shared13", "body12"]
+"""Which joints are scored."""
 
 
 @dataclass(frozen=True)

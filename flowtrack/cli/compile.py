@@ -196,7 +196,7 @@ def _read(place: Path) -> list[Frame]:
 
 def _rendered() -> list[Frame]:
     from flowtrack.structs import Frame
-    from flowtrack.synthetic.clip import ClipOptions, render_clip
+    from flowtrack.synthetic import ClipOptions, render_clip
 
     clip = render_clip(ClipOptions(frames=_FRAMES))
     return [Frame(frame.index, frame.time_s, frame.image) for frame in clip]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -71,6 +71,19 @@ def _plain(message: str) -> str:
 def print_json(value: Any) -> None:
     """Print a result for machines, on stdout."""
     typer.echo(json.dumps(value, indent=2, default=str))
+
+
+def print_table(rows: Sequence[Sequence[str]], title: str) -> None:
+    """Print a table, whose first row is the heading, on stdout."""
+    from rich.table import Table
+
+    shown = Table(box=None, pad_edge=False, title=title, title_justify="left")
+    heading, *cells = rows
+    for index, name in enumerate(heading):
+        shown.add_column(name, justify="right" if index else "left")
+    for row in cells:
+        shown.add_row(*row)
+    Console(highlight=False).print(shown)
 
 
 def progress_bar(unit: str = "frames") -> Progress:

@@ -13,8 +13,7 @@ from flowtrack.errors import OptionError
 
 if TYPE_CHECKING:
     from flowtrack.cli.demo_run import DemoResult
-    from flowtrack.synthetic import SyntheticFrame
-    from flowtrack.synthetic.clip import ClipOptions
+    from flowtrack.synthetic import ClipOptions, SyntheticFrame
 
 
 _SHOWN = ("AP", "MOTA", "precision", "recall", "IDF1")
@@ -48,7 +47,7 @@ def demo(
     from flowtrack.cli.demo_run import run_demo
     from flowtrack.runtime.default import default_bundle_path
     from flowtrack.runtime.pipeline import open_pipeline
-    from flowtrack.synthetic.clip import ClipOptions
+    from flowtrack.synthetic import ClipOptions
 
     height, width = parse_size(size)
     options = ClipOptions(frames=frames, people=people, height=height, width=width, seed=seed)
@@ -69,7 +68,7 @@ def demo(
 
 
 def _rendered(options: ClipOptions) -> list[SyntheticFrame]:
-    from flowtrack.synthetic.clip import render_clip
+    from flowtrack.synthetic import render_clip
 
     frames = []
     with progress_bar() as bar:

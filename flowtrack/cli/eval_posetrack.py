@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowtrack.cli.console import command, note, print_json, progress_bar
+from flowtrack.cli.clip_data import ClipData, Joints
+from flowtrack.cli.console import command, print_json, print_table, progress_bar
 from flowtrack.cli.devices import DEVICE_HELP
+from flowtrack.cli.eval_posetrack_run import RunRequest, evaluate_run
+from flowtrack.cli.eval_posetrack_show import show_poses
 from flowtrack.errors import OptionError
 
 if TYPE_CHECKING:
-    from flowtrack.evaluation.bootstrap import Interval
     from flowtrack.evaluation.posetrack import PoseTrackScores
-    from flowtrack.report import Report
-
-Joints = Literal["all", "shared13", "body12"]
 
 _RUN = "Running a bundle"
 _TABLE_5 = "The paper's Table 5"
@@ -27,8 +25,6 @@ _TABLE_5 = "The paper's Table 5"
 def _run_option(text: str, **more: Any) -> Any:
     return typer.Option(help=text, rich_help_panel=_RUN, **more)
 
-
-_INTERVALS = ("AP", "MOTA", "MOTA_corrected", "IDF1", "HOTA")
 
 _Truth = Annotated[
     Path | None,
@@ -144,9 +140,6 @@ def posetrack(
     }  # fmt: skip
     given = [f"--{name}" for name, value in of_a_run.items() if value is not None]
     if results is None and given:
-        from flowtrack.cli.clip_data import ClipData
-        from flowtrack.cli.eval_posetrack_run import RunRequest, evaluate_run
-
         request = RunRequest(
             ClipData(truth, images, synthetic), tuple(bundle or ()), out, joints, device or "auto",
             threads or 0, ablation, weaken, pose_nms, paper, cache,
@@ -193,62 +186,6 @@ def poses_of_files(truth: Path, results: Path, joints: Joints) -> PoseTrackScore
         return evaluate_files(files, joints, processes=_cores(), progress=lambda: bar.advance(task))
 
 
-def show_poses(
-    scores: PoseTrackScores,
-    what: str,
-    as_json: bool,
-    html: Path | None,
-    *,
-    facts: Mapping[str, str] | None = None,
-    illustrate: Callable[[Report], None] | None = None,
-) -> None:
-    """Print the figures, as tables or as JSON, and write the page if one is asked for.
-
-    Args:
-        scores: the figures.
-        what: they are about, in a few words.
-        as_json: print JSON.
-        html: the page's file.
-        facts: about the run, for JSON.
-        illustrate: adds pictures to the page.
-    """
-    intervals = intervals_of(scores)
-    if html is not None:
-        from flowtrack.evaluation.posetrack_report import posetrack_report
-
-        lead = f"{what}: mAP {scores.mean_ap:.1f}, MOTA {scores.mota:.1f} on {_size(scores)}"
-        report = posetrack_report(scores, lead, intervals)
-        if illustrate is not None:
-            illustrate(report)
-        report.write(html)
-        note(f"wrote {html}")
-    if as_json:
-        rounded = {
-            measure: {"low": round(found.low, 4), "high": round(found.high, 4)}
-            for measure, found in intervals.items()
-        }
-        print_json({**(facts or {}), **scores.as_dict(), "intervals_95": rounded})
-        return
-    print_table(scores.table(), f"{what}, {_size(scores)}, in percent")
-    if intervals:
-        print_table(scores.clip_table(), "By clip")
-        spans = [
-            [measure.replace("_", ", "), *(f"{v:.1f}" for v in (one.value, one.low, one.high))]
-            for measure, one in intervals.items()
-        ]
-        print_table([["", "value", "from", "to"], *spans], "95% intervals, clips drawn anew")
-
-
-def intervals_of(scores: PoseTrackScores) -> dict[str, Interval]:
-    """95% intervals over clips by measure; none of a single clip."""
-    from flowtrack.evaluation.bootstrap import Bootstrap
-
-    if len(scores.clips) < 2:
-        return {}
-    bootstrap = Bootstrap(len(scores.clips))
-    return {measure: bootstrap.interval(scores, measure) for measure in _INTERVALS}
-
-
 def evaluate_boxes(truth: Path, results: Path, as_json: bool) -> None:
     """Print the figures of files of boxes, or of folders of them."""
     from flowtrack.evaluation import mot_boxes
@@ -266,25 +203,6 @@ def evaluate_boxes(truth: Path, results: Path, as_json: bool) -> None:
         print_json(scores.as_dict())
     else:
         print_table(scores.table(), f"{results}, boxes at an overlap of 0.5, in percent")
-
-
-def print_table(rows: Sequence[Sequence[str]], title: str) -> None:
-    """Print a table, whose first row is the heading, on stdout."""
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = Table(box=None, pad_edge=False, title=title, title_justify="left")
-    heading, *cells = rows
-    for index, name in enumerate(heading):
-        shown.add_column(name, justify="right" if index else "left")
-    for row in cells:
-        shown.add_row(*row)
-    Console(highlight=False).print(shown)
-
-
-def _size(scores: PoseTrackScores) -> str:
-    clips = len(scores.clips)
-    return f"{clips} clip{'s' if clips > 1 else ''} with {scores.frames} labelled frames"
 
 
 def _cores() -> int:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowtrack.cli.clip_data import ClipData
-from flowtrack.cli.console import note, print_json, progress_bar
+from flowtrack.cli.console import note, print_json, print_table, progress_bar
+from flowtrack.cli.eval_posetrack_show import show_poses
 from flowtrack.errors import OptionError
 
 if TYPE_CHECKING:
@@ -95,7 +96,6 @@ def evaluate_run(request: RunRequest, as_json: bool, html: Path | None) -> None:
 
 def evaluate_bundle(request: RunRequest, as_json: bool, html: Path | None) -> None:
     """Track a data set with a bundle as it is, and show how well that went."""
-    from flowtrack.cli.eval_posetrack import show_poses
     from flowtrack.evaluation.clip_counts import count_clip
     from flowtrack.evaluation.posetrack import PoseTrackScores
     from flowtrack.evaluation.sequences import joint_rows
@@ -166,8 +166,6 @@ def _ablation(
 
 def _show(request: RunRequest, result: AblationResult, paper: bool) -> None:
     """Tables for people."""
-    from flowtrack.cli.eval_posetrack import print_table
-
     print_table(result.table(paper=paper), f"Table 5 on {request.data.name}, in percent")
     print_table(result.claim_table(), "What the paper claims, and what these data say")
     note(result.about_poses())

@@ -68,6 +68,6 @@ def _read(place: Path) -> list[ByteArray]:
 
 
 def _rendered() -> list[ByteArray]:
-    from flowtrack.synthetic.clip import ClipOptions, render_clip
+    from flowtrack.synthetic import ClipOptions, render_clip
 
     return [frame.image for frame in render_clip(ClipOptions(frames=_MOST_FRAMES))]

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flowtrack.cli.console import note, print_json
+from flowtrack.cli.clip_data import Joints as JointSet
+from flowtrack.cli.console import note, print_json, print_table
 from flowtrack.cli.devices import DEVICE_HELP
-from flowtrack.cli.eval_posetrack import Joints as JointSet
-from flowtrack.cli.eval_posetrack import print_table
 from flowtrack.errors import OptionError
 
 if TYPE_CHECKING:

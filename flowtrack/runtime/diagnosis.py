@@ -13,7 +13,10 @@ from flowtrack.errors import FlowtrackError
 from flowtrack.jit import cache_folder
 from flowtrack.runtime.diagnosis_gpu import gpu_findings
 from flowtrack.runtime.engines import choose_device
-from flowtrack.runtime.engines.onnxruntime import import_onnxruntime, installed_distributions
+from flowtrack.runtime.engines.onnxruntime_session import (
+    import_onnxruntime,
+    installed_distributions,
+)
 from flowtrack.runtime.engines.openvino import import_openvino, openvino_installed
 from flowtrack.runtime.findings import Finding
 

@@ -9,7 +9,10 @@ from collections.abc import Iterator
 from flowtrack.errors import FlowtrackError
 from flowtrack.runtime.engines.driver import cuda_driver_version, gpus
 from flowtrack.runtime.engines.libraries import load_library
-from flowtrack.runtime.engines.onnxruntime import import_onnxruntime, installed_distributions
+from flowtrack.runtime.engines.onnxruntime_session import (
+    import_onnxruntime,
+    installed_distributions,
+)
 from flowtrack.runtime.findings import Finding
 
 _CUDA = ("libcudart.so", "libcublasLt.so")

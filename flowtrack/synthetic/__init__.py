@@ -1,6 +1,7 @@
 """Rendered people with exact poses, ids, boxes and dense flow; numpy and OpenCV only."""
 
-from flowtrack.synthetic.clip import Clip, ClipOptions, render_clip
+from flowtrack.synthetic.clip import Clip, render_clip
+from flowtrack.synthetic.clip_options import ClipOptions
 from flowtrack.synthetic.coco import write_coco, write_scenes
 from flowtrack.synthetic.people.motions import MOTIONS
 from flowtrack.synthetic.posetrack import posetrack17, posetrack18

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from flowtrack.structs import FlowField
+from flowtrack.synthetic.clip_options import ClipOptions
 from flowtrack.synthetic.people.figure import Figure, dress
 from flowtrack.synthetic.people.motions import Motion, random_motion
 from flowtrack.synthetic.people.rig import Posed, posed
@@ -24,9 +24,6 @@ from flowtrack.synthetic.rendering.render import Solid, Soup, gathered, seen, sh
 from flowtrack.synthetic.scene import annotated, lighting, solid_of
 from flowtrack.synthetic.shot import Shot
 from flowtrack.synthetic.truth import SyntheticFrame
-
-if TYPE_CHECKING:
-    from flowtrack.synthetic.clip import ClipOptions
 
 Floats = npt.NDArray[np.float64]
 Bytes = npt.NDArray[np.uint8]

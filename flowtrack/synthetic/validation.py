@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from flowtrack.errors import OptionError
-from flowtrack.synthetic.clip import ClipOptions
+from flowtrack.synthetic.clip_options import ClipOptions
 from flowtrack.synthetic.shot import CAMERAS
 from flowtrack.synthetic.writing import ClipFiles, write_clip
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from flowtrack.errors import OptionError, OutputError
 from flowtrack.flo import write_flo
-from flowtrack.synthetic.clip import Clip, ClipOptions
+from flowtrack.synthetic.clip import Clip
+from flowtrack.synthetic.clip_options import ClipOptions
 from flowtrack.synthetic.files import write_json
 from flowtrack.synthetic.posetrack import Head, posetrack17, posetrack18
 from flowtrack.synthetic.truth import SyntheticFrame

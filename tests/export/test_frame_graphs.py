@@ -23,7 +23,7 @@ from flowtrack.runtime.manifest import FlowSpec, InputSpec, Letterbox
 from flowtrack.runtime.pipeline import build_pipeline
 from flowtrack.runtime.preprocess import crop_matrices, pack
 from flowtrack.structs import Frame
-from flowtrack.synthetic.clip import ClipOptions, render_clip
+from flowtrack.synthetic import ClipOptions, render_clip
 from tests.cli.test_commands import invoke
 from tests.reference import frame_in as reference
 from tests.support.frames import HEIGHT, TENSORRT_HAS, WIDTH, manifest_of, pictured

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 
 from flowtrack.errors import DependencyError, EngineError, InputError
-from flowtrack.runtime.engines import onnxruntime as backend
+from flowtrack.runtime.engines import onnxruntime_session as sessions
 from flowtrack.runtime.engines import open_engine
 from tests.support.graphs import assemble, constant, helper, pooled_heatmaps
 
@@ -153,7 +153,7 @@ def fake_distribution(folder: Path, name: str, version: str = "1.2.3") -> None:
     ids=" and ".join,
 )
 def test_two_distributions_of_onnx_runtime_are_refused(tmp_path, monkeypatch, others):
-    found = backend.installed_distributions()
+    found = sessions.installed_distributions()
     assert len(found) == 1  # this machine itself is in order
     for name in others:
         if name not in found:

@@ -23,7 +23,7 @@ from flowtrack.runtime.pipeline import build_pipeline, open_pipeline
 from flowtrack.runtime.pose import PoseEstimator
 from flowtrack.skeleton import COCO_17
 from flowtrack.structs import Boxes, Frame
-from flowtrack.synthetic.clip import ClipOptions, render_clip
+from flowtrack.synthetic import ClipOptions, render_clip
 from flowtrack.tracker.options import TrackerOptions
 from tests.support.graphs import assemble, network_file, pooled_heatmaps, tiny_bundle
 

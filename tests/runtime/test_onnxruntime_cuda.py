@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowtrack.errors import EngineError, InputError, OptionError
-from flowtrack.runtime.engines import onnxruntime as backend
 from flowtrack.runtime.engines import onnxruntime_cuda as cuda
+from flowtrack.runtime.engines import onnxruntime_session as sessions
 from flowtrack.runtime.engines import onnxruntime_tensorrt as tensorrt
 from flowtrack.runtime.engines import open_engine
 from flowtrack.runtime.engines.base import DeviceArray, TensorSpec
@@ -31,7 +31,7 @@ def gpu(request, monkeypatch, tmp_path):
     """Of ONNX Runtime 1.32, or of the version that is a parameter."""
     made = Gpu()
     module = double(made, getattr(request, "param", "1.32.0"))
-    for place in (backend, cuda, tensorrt):
+    for place in (sessions, cuda, tensorrt):
         monkeypatch.setattr(place, "import_onnxruntime", lambda: module)
     monkeypatch.setattr(cuda, "gpus", lambda: TWO)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -96,7 +96,7 @@ def test_any_order_of_batches_gives_what_the_cpu_gives(counts, graphs):
     reference = open_engine(model, "cpu", 1)
     with pytest.MonkeyPatch.context() as patch:
         module = double(Gpu())
-        for place in (backend, cuda):
+        for place in (sessions, cuda):
             patch.setattr(place, "import_onnxruntime", lambda: module)
         patch.setattr(cuda, "gpus", lambda: TWO)
         engine = open_onnxruntime(model, "cuda", graphs=graphs)

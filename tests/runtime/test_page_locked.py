@@ -8,8 +8,8 @@ import gc
 import numpy as np
 import pytest
 
-from flowtrack.runtime.engines import onnxruntime as backend
 from flowtrack.runtime.engines import onnxruntime_cuda as cuda
+from flowtrack.runtime.engines import onnxruntime_session as sessions
 from flowtrack.runtime.engines import page_locked as module
 from flowtrack.runtime.engines.driver import GpuInfo
 from flowtrack.runtime.engines.onnxruntime import open_onnxruntime
@@ -133,7 +133,7 @@ def test_ordinary_memory_without_a_driver(monkeypatch):
 
 def test_inputs_of_an_engine_pass_through_it_and_it_goes_back_with_the_engine(driver, monkeypatch):
     made = double(Gpu())
-    for place in (backend, cuda):
+    for place in (sessions, cuda):
         monkeypatch.setattr(place, "import_onnxruntime", lambda: made)
     cards = tuple(GpuInfo(index, "Card", "9.0", 80 << 30) for index in range(2))
     monkeypatch.setattr(cuda, "gpus", lambda: cards)

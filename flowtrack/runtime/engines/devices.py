@@ -7,7 +7,7 @@ import re
 
 from flowtrack.errors import OptionError
 from flowtrack.runtime.engines.driver import cuda_driver_version
-from flowtrack.runtime.engines.onnxruntime import PROVIDERS, import_onnxruntime
+from flowtrack.runtime.engines.onnxruntime_session import PROVIDERS, import_onnxruntime
 from flowtrack.runtime.engines.openvino import openvino_installed
 
 DEVICES = ("auto", "cpu", "openvino", "openvino-bf16", "cuda", "ort-tensorrt", "tensorrt")

@@ -26,7 +26,7 @@ from flowtrack.runtime.batching import BUCKETS, Part, split_batch
 from flowtrack.runtime.engines.base import Array, DeviceArray, Engine, TensorSpec
 from flowtrack.runtime.engines.cuda_recording import recording
 from flowtrack.runtime.engines.driver import gpus
-from flowtrack.runtime.engines.onnxruntime import (
+from flowtrack.runtime.engines.onnxruntime_session import (
     PROVIDERS,
     described,
     import_onnxruntime,

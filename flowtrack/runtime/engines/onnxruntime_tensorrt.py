@@ -16,7 +16,7 @@ from flowtrack.cache import compiled_cache
 from flowtrack.errors import EngineError
 from flowtrack.runtime.engines.base import TensorSpec
 from flowtrack.runtime.engines.libraries import load_library
-from flowtrack.runtime.engines.onnxruntime import (
+from flowtrack.runtime.engines.onnxruntime_session import (
     PROVIDERS,
     import_onnxruntime,
     open_session,
