@@ -73,6 +73,7 @@ def refusal(verdict: Verdict, layers: Mapping[str, int], ranked: Rankings, advic
         f" {part} fails with up to {most_islands(layers[part])} of its {layers[part]} layers in "
         "fp32, too."
         for part in failed
+        if most_islands(layers[part])
     ]
     worst = worst_layers({part: ranked[part] for part in failed if part in ranked})
     named = f" The layers that cost most are {worst}." if worst else ""

@@ -8,7 +8,8 @@ network.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any
 
 from flowtrack.calibration.sensitivity import Damage
 from flowtrack.calibration.verdict import PartVerdict
@@ -19,15 +20,29 @@ ASKED = "the gate asked for it"
 _LARGEST_SHARE = 1 / 3
 
 
-class Tried(Protocol):
-    """A converted network that was held against the gate."""
+@dataclass(frozen=True)
+class ConvertedNetwork:
+    """A network in lower precision and what the gate says of it.
 
-    @property
-    def verdict(self) -> PartVerdict:
-        """What the gate says."""
+    Attributes:
+        graph: the converted ONNX graph.
+        judged: what the gate was given: the graph itself, or one that imitates it on a CPU.
+        verdict: of the gate.
+        layers: how many layers could be converted.
+        islands: those of them that were put back to fp32, each with the reason.
+        ranked: what each layer costs, the worst first; empty where nobody had to ask.
+    """
 
+    graph: bytes
+    judged: bytes
+    verdict: PartVerdict
+    layers: int
+    islands: dict[str, str]
+    ranked: tuple[Damage, ...] = ()
 
-Attempt = TypeVar("Attempt", bound=Tried)
+    def record(self) -> dict[str, Any]:
+        """For the manifest, beside the gate's own record."""
+        return {"layers": self.layers, "fp32_islands": self.islands}
 
 
 def most_islands(layers: int) -> int:
@@ -36,11 +51,11 @@ def most_islands(layers: int) -> int:
 
 
 def with_islands(
-    attempt: Callable[[Sequence[str]], Attempt],
+    attempt: Callable[[Sequence[str]], ConvertedNetwork],
     rank: Callable[[], Sequence[Damage]],
     layers: int,
     tell: Callable[[str], None] | None = None,
-) -> tuple[Attempt, tuple[Damage, ...]]:
+) -> ConvertedNetwork:
     """Convert a network with as few islands as let it pass.
 
     Args:
@@ -51,13 +66,13 @@ def with_islands(
 
     Returns:
         The first attempt that passes, or, where none does, the one without islands, since they cost
-        speed and mend nothing; and the ranking, empty where nobody had to ask.
+        speed and mend nothing.
     """
     say = tell or (lambda _: None)
     say("comparing with fp32")
     first = attempt(())
     if not first.verdict.failures:
-        return first, ()
+        return first
     say("measuring what each layer costs")
     ranked = tuple(rank())
     sensitive = [layer for damage in ranked for layer in damage.layers]
@@ -68,5 +83,5 @@ def with_islands(
         say(f"comparing with {count} of {layers} layers in fp32")
         tried = attempt(sensitive[:count])
         if not tried.verdict.failures:
-            return tried, ranked
-    return first, ranked
+            return replace(tried, ranked=ranked)
+    return replace(first, ranked=ranked)

@@ -19,37 +19,14 @@ from flowtrack.calibration.gate import Gate
 from flowtrack.calibration.held_out import Material
 from flowtrack.calibration.int8 import quantizable, quantize
 from flowtrack.calibration.int8_options import Int8Options
-from flowtrack.calibration.islands import ASKED, with_islands
+from flowtrack.calibration.islands import ASKED, ConvertedNetwork, with_islands
 from flowtrack.calibration.ranges import RangeTable, measure_ranges, passes, read_ranges
 from flowtrack.calibration.sensitivity import Damage, rank_layers
-from flowtrack.calibration.verdict import Limits, PartVerdict, Verdict
+from flowtrack.calibration.verdict import Limits, Verdict
 from flowtrack.evaluation.deployed.posetrack_set import TruthClip
 from flowtrack.runtime.bundle import Bundle, write_bundle
 
 _SENSITIVITY_FEEDS = 4
-
-
-@dataclass(frozen=True)
-class Int8Network:
-    """An INT8 network and what the gate says of it.
-
-    Attributes:
-        graph: of Q/DQ nodes.
-        verdict: of the gate.
-        layers: how many layers could be INT8.
-        islands: those of them that were put back to fp32, each with the reason.
-        ranked: what each layer costs, the worst first; empty where nobody had to ask.
-    """
-
-    graph: bytes
-    verdict: PartVerdict
-    layers: int
-    islands: dict[str, str]
-    ranked: tuple[Damage, ...] = ()
-
-    def record(self) -> dict[str, Any]:
-        """For the manifest, beside the gate's own record."""
-        return {"layers": self.layers, "fp32_islands": self.islands}
 
 
 @dataclass(frozen=True)
@@ -61,7 +38,7 @@ class Quantised:
         verdict: of the gate, on all of them.
     """
 
-    networks: dict[str, Int8Network]
+    networks: dict[str, ConvertedNetwork]
     verdict: Verdict
 
     @property
@@ -173,22 +150,21 @@ class Int8Calibration:
 
     def _network(
         self, part: str, table: RangeTable, gate: Gate, tell: Callable[[str], None] | None
-    ) -> Int8Network:
+    ) -> ConvertedNetwork:
         graph, options = self.bundle.read(part), self.options[part]
         layers = len(quantizable(graph, options))
 
-        def attempt(islands: Sequence[str]) -> Int8Network:
+        def attempt(islands: Sequence[str]) -> ConvertedNetwork:
             kept = replace(options, keep=(*options.keep, *islands))
             made = quantize(graph, table, kept)
             reasons = dict.fromkeys(islands, ASKED)
-            return Int8Network(made, gate.part(part, made), layers, reasons)
+            return ConvertedNetwork(made, made, gate.part(part, made), layers, reasons)
 
         def say(what: str) -> None:
             if tell is not None:
                 tell(f"{part}: {what}")
 
-        made, ranked = with_islands(attempt, lambda: self._ranked(part, table), layers, say)
-        return replace(made, ranked=ranked)
+        return with_islands(attempt, lambda: self._ranked(part, table), layers, say)
 
     def sensitivity(
         self, tables: dict[str, RangeTable], progress: Callable[[], None] | None = None

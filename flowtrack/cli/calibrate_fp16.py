@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from flowtrack.calibration.feeds import Feed
     from flowtrack.calibration.gate import Gate
     from flowtrack.calibration.held_out import Material
+    from flowtrack.calibration.islands import ConvertedNetwork
     from flowtrack.calibration.sensitivity import Damage
     from flowtrack.calibration.verdict import Verdict
-    from flowtrack.export.half_network import HalfNetwork
     from flowtrack.runtime.bundle import Bundle
 
 _RUNS = 32
@@ -120,7 +120,7 @@ def _recorded(original: Bundle, material: Material) -> dict[str, list[Feed]]:
 
 def _halved(
     part: str, model: bytes, gate: Gate, feeds: Sequence[Feed], keep: Sequence[str]
-) -> HalfNetwork:
+) -> ConvertedNetwork:
     from flowtrack.export.half_network import half_network
 
     with busy(f"{part}: halving, and comparing with fp32"):
@@ -130,7 +130,7 @@ def _halved(
 
 
 def _judged(
-    request: Request, original: Bundle, made: Mapping[str, HalfNetwork], gate: Gate
+    request: Request, original: Bundle, made: Mapping[str, ConvertedNetwork], gate: Gate
 ) -> Verdict:
     """The verdict on all parts and, where truth is given, on tracking with them."""
     from flowtrack.calibration.converted import judge_on_truth
@@ -159,7 +159,7 @@ def _ranked(
 
 
 def _write(
-    request: Request, original: Bundle, made: Mapping[str, HalfNetwork], verdict: Verdict
+    request: Request, original: Bundle, made: Mapping[str, ConvertedNetwork], verdict: Verdict
 ) -> None:
     from flowtrack.calibration.converted import with_networks
     from flowtrack.runtime.bundle import write_bundle

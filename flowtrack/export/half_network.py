@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto
 
 from flowtrack.calibration.gate import Gate
-from flowtrack.calibration.islands import ASKED, with_islands
+from flowtrack.calibration.islands import ASKED, ConvertedNetwork, with_islands
 from flowtrack.calibration.layers import Network
 from flowtrack.calibration.sensitivity import Damage, Feed, rank_layers
-from flowtrack.calibration.verdict import PartVerdict
 from flowtrack.errors import OptionError
 from flowtrack.export.precision import (
     LARGEST,
@@ -33,31 +30,6 @@ _FP32_DEVICES = ("cpu", "openvino", "openvino-bf16")  # compute half graphs in f
 _FEEDS = 4  # that layers are ranked on
 
 
-@dataclass(frozen=True)
-class HalfNetwork:
-    """An fp16 network and what the gate says of it.
-
-    Attributes:
-        graph: of half tensors.
-        judged: what the gate was given: the graph itself, or its rehearsal on a CPU.
-        verdict: of the gate.
-        layers: how many layers could be half.
-        islands: those of them that were put back to fp32, each with the reason.
-        ranked: how sensitive the layers are, the worst first; empty where nobody had to ask.
-    """
-
-    graph: bytes
-    judged: bytes
-    verdict: PartVerdict
-    layers: int
-    islands: dict[str, str]
-    ranked: tuple[Damage, ...] = ()
-
-    def record(self) -> dict[str, Any]:
-        """For the manifest, beside the gate's own record."""
-        return {"layers": self.layers, "fp32_islands": self.islands}
-
-
 def half_network(
     model: bytes,
     gate: Gate,
@@ -65,7 +37,7 @@ def half_network(
     feeds: Sequence[Feed],
     keep: Collection[str] = (),
     tell: Callable[[str], None] | None = None,
-) -> HalfNetwork:
+) -> ConvertedNetwork:
     """Bring a network to fp16, with as many fp32 islands as it needs.
 
     Args:
@@ -94,16 +66,15 @@ def half_network(
         tell("looking for overflows")
     overflows = {**too_large(model, keep), **overflowing(model, feeds, keep)}
 
-    def attempt(more: Sequence[str]) -> HalfNetwork:
+    def attempt(more: Sequence[str]) -> ConvertedNetwork:
         islands = overflows | dict.fromkeys(more, ASKED)
         graph = half_graph(model, [*keep, *islands])
         judged = rehearsed(graph) if gate.device == REHEARSING else graph
-        return HalfNetwork(graph, judged, gate.part(part, judged), len(layers), islands)
+        return ConvertedNetwork(graph, judged, gate.part(part, judged), len(layers), islands)
 
-    made, ranked = with_islands(
+    return with_islands(
         attempt, lambda: rank_halved(model, feeds, [*keep, *overflows]), len(layers), tell
     )
-    return replace(made, ranked=ranked)
 
 
 def judging_device(device: str) -> str:

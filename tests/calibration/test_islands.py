@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowtrack.calibration.islands import most_islands, with_islands
+from flowtrack.calibration.islands import ConvertedNetwork, most_islands, with_islands
 from flowtrack.calibration.sensitivity import Damage
 from flowtrack.calibration.verdict import PartVerdict
-
-
-@dataclass(frozen=True)
-class Tried:
-    islands: tuple[str, ...]
-    verdict: PartVerdict
 
 
 class Network:
@@ -27,10 +19,11 @@ class Network:
         self.tried: list[tuple[str, ...]] = []
         self.ranked = 0
 
-    def attempt(self, islands) -> Tried:
+    def attempt(self, islands) -> ConvertedNetwork:
         self.tried.append(tuple(islands))
         failures = () if len(islands) >= self.needed else ("too coarse",)
-        return Tried(tuple(islands), PartVerdict({}, failures))
+        verdict, reasons = PartVerdict({}, failures), dict.fromkeys(islands, "asked")
+        return ConvertedNetwork(b"", b"", verdict, self.layers, reasons)
 
     def rank(self) -> list[Damage]:
         """In blocks of two, the last layers first."""
@@ -45,7 +38,7 @@ class Network:
 @given(st.integers(1, 200), st.integers(0, 100))
 def test_the_first_of_1_3_7_layers_that_suffices(layers, needed):
     network = Network(layers, needed)
-    found, ranked = network.run()
+    found = network.run()
     most = layers // 3
     counts = [0]
     while counts[-1] < min(needed, most):
@@ -53,7 +46,7 @@ def test_the_first_of_1_3_7_layers_that_suffices(layers, needed):
     assert [len(islands) for islands in network.tried] == counts
     assert len(found.islands) == (counts[-1] if counts[-1] >= needed else 0)
     assert bool(found.verdict.failures) == (counts[-1] < needed)
-    assert network.ranked == bool(needed) == bool(ranked)
+    assert network.ranked == bool(needed) == bool(found.ranked)
     order = [f"layer {place}" for place in reversed(range(layers))]
     assert all(islands == tuple(order[: len(islands)]) for islands in network.tried)
 
